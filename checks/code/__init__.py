@@ -1,0 +1,1 @@
+"""Checks of `dldoctor code`: pitfalls in training source, found in the text alone."""

@@ -1,0 +1,1 @@
+"""Checks of `dldoctor model`: shapes, graph, initialisation."""

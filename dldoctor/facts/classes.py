@@ -1,0 +1,31 @@
+"""How many classes there are, and who says so: the join of `--classes` with the network's last layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from dldoctor.fact import Fact, Unavailable
+from dldoctor.facts.model.head import ModelHead
+from dldoctor.facts.subjects import ClassesAsked
+
+
+@dataclass(frozen=True)
+class ClassCount(Fact):
+    """The number of classes that labels must stay below."""
+
+    flag: ClassVar[str] = "--classes N"
+
+    count: int
+    #: "--classes", or the layer as `fc2, Linear(128, 4)`
+    said_by: str
+    #: the last layer, when it was the one to say it
+    head: ModelHead | None = None
+
+    @classmethod
+    def gather(cls, asked: ClassesAsked | None, head: ModelHead | None) -> Self:
+        if head is not None:
+            return cls(head.width, f"{head.layer}, {head.what}", head)
+        if asked is not None:
+            return cls(asked.count, "--classes")
+        raise Unavailable("needs --classes N or a model")

@@ -1,0 +1,1 @@
+"""Facts from real items and real steps: what a loader delivers, what a short training does."""

@@ -1,0 +1,1 @@
+"""Facts about the machine or container: GPU, memory, shared memory, threads, ports, packages."""
