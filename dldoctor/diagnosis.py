@@ -26,7 +26,7 @@ CHECK_LIMIT = 60.0
 PATIENCE = 3.0
 
 
-class CheckTimeout(Exception):
+class CheckTimeoutError(Exception):
     """A check did not end."""
 
 
@@ -136,7 +136,7 @@ def _validate(check: Check, finding: Finding) -> None:
         raise TypeError(f"{check.origin} yielded a {type(finding).__name__}, not a Finding")
     if finding.severity is not None and finding.severity not in check.severities:
         raise ValueError(f"{check.origin} used the severity {finding.severity.value!r}, which it does not declare")
-    finding.message  # a template that can't be filled is the check's error
+    str(finding.message)  # a template that can't be filled is the check's error
 
 
 def _arguments(needs: Sequence[Need], facts: Mapping[type[Fact], Fact | Exception]) -> tuple[list[Any], str | None]:
@@ -227,7 +227,7 @@ def _collect(
 
 def _measure(fact: type[Fact], arguments: Sequence[Any]) -> tuple[Fact | Exception, float]:
     started = time.perf_counter()
-    gather: Callable[..., Fact] = getattr(fact, "gather")
+    gather: Callable[..., Fact] = vars(fact)["gather"].__get__(None, fact)
     try:
         result: Fact | Exception = gather(*arguments)
         if not isinstance(result, fact):
@@ -264,7 +264,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
         return
 
     def ring(*_: object) -> None:
-        raise CheckTimeout(f"did not end within {seconds:g} s and was stopped")
+        raise CheckTimeoutError(f"did not end within {seconds:g} s and was stopped")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -29,8 +29,20 @@ from dldoctor.facts.subjects import (
 )
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
-           "complex64", "complex128")
+_DTYPES = (
+    "float32",
+    "float64",
+    "float16",
+    "bfloat16",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint8",
+    "bool",
+    "complex64",
+    "complex128",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +92,11 @@ class ModelRequest(Request):
 
     def seeds(self, base: Path) -> list[Fact]:
         inputs = [self.input] if isinstance(self.input, str) else self.input or []
-        found: list[Fact] = [ModelTarget(_target(self.target), base, _pairs(self.init),
-                                         tuple(parse_input(text) for text in inputs), self.trace)]
+        found: list[Fact] = [
+            ModelTarget(
+                _target(self.target), base, _pairs(self.init), tuple(parse_input(text) for text in inputs), self.trace
+            )
+        ]
         if self.loss:
             found.append(LossAsked(self.loss))
         if self.loss_target is not None:
@@ -140,8 +155,13 @@ class EnvRequest(Request):
         if self.workers is not None:
             found.append(WorkersAsked(_at_least(self.workers, 0, "--workers")))
             if self.batch_bytes is not None:
-                found.append(LoaderDemand(self.workers, parse_bytes(self.batch_bytes, "--batch-bytes"),
-                                          _at_least(self.prefetch, 1, "--prefetch")))
+                found.append(
+                    LoaderDemand(
+                        self.workers,
+                        parse_bytes(self.batch_bytes, "--batch-bytes"),
+                        _at_least(self.prefetch, 1, "--prefetch"),
+                    )
+                )
         if self.port is not None:
             found.append(_port(self.port))
         return found
@@ -167,10 +187,22 @@ class SmokeRequest(Request):
     def seeds(self, base: Path) -> list[Fact]:
         if not is_target(self.data):
             _dataset(self.data, base)
-        return [SmokeTarget(_target(self.target), self.data, base, _pairs(self.init), self.loss, self.optimizer,
-                            self.lr, _at_least(self.steps, 2, "--steps"), _at_least(self.batch, 1, "--batch"),
-                            parse_input(self.input).shape if self.input else (), self.device,
-                            _target(self.step) if self.step else None)]
+        return [
+            SmokeTarget(
+                _target(self.target),
+                self.data,
+                base,
+                _pairs(self.init),
+                self.loss,
+                self.optimizer,
+                self.lr,
+                _at_least(self.steps, 2, "--steps"),
+                _at_least(self.batch, 1, "--batch"),
+                parse_input(self.input).shape if self.input else (),
+                self.device,
+                _target(self.step) if self.step else None,
+            )
+        ]
 
 
 def request_types() -> dict[str, type[Request]]:
@@ -198,14 +230,15 @@ def parse_input(text: str, option: str = "--input", default: str = "float32") ->
     if shape in _DTYPES and not dtype:
         shape, dtype = "", shape
     dtype = dtype or default
-    sides = [side for side in re.split(r"[x,×*]", shape.strip().lower()) if side] if shape else []
+    sides = [side for side in re.split(r"[x,*\u00d7]", shape.strip().lower()) if side] if shape else []
     if not all(side.strip().isdecimal() and int(side) > 0 for side in sides) or (not sides and not dtype):
         raise BadInput(f"{option} {text}: write one sample's sides without the batch, like 3x224x224 or 128:int64")
     if dtype not in _DTYPES:
         import difflib
 
         close = difflib.get_close_matches(dtype, _DTYPES, n=1)
-        raise BadInput(f"{option} {text}: no dtype {dtype!r}; {f'did you mean {close[0]}' if close else 'one of ' + ', '.join(_DTYPES)}")
+        hint = f"did you mean {close[0]}?" if close else f"it is one of {', '.join(_DTYPES)}"
+        raise BadInput(f"{option} {text}: no dtype {dtype!r}; {hint}")
     if name and not name.isidentifier():
         raise BadInput(f"{option} {text}: {name!r} is no argument name")
     return InputSpec(tuple(int(side) for side in sides), dtype, name or None)
@@ -243,8 +276,13 @@ def _at_least(value: int, least: int, option: str) -> int:
     return value
 
 
-def _dataset(text: str, base: Path, layout: str | None = None, ignore_index: int | None = None,
-             splits: Sequence[str] | None = None) -> DatasetFolder:
+def _dataset(
+    text: str,
+    base: Path,
+    layout: str | None = None,
+    ignore_index: int | None = None,
+    splits: Sequence[str] | None = None,
+) -> DatasetFolder:
     path = (base / Path(text).expanduser()).resolve()
     if not path.exists():
         raise BadInput(f"{text}: no such folder")

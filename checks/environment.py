@@ -1,0 +1,1 @@
+"""Checks of `dldoctor env`: the machine, its GPU and its packages."""
