@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dldoctor.check import Check
-from dldoctor.fact import BadInput, Fact, Need, Subject, TableFact, Unavailable, gatherer_needs
+from dldoctor.fact import BadInput, Fact, Need, Subject, TableFact, Unavailable, gatherer, gatherer_needs
 from dldoctor.finding import Finding
 from dldoctor.outcome import Crash, Entry, Outcome, Skipped
 from dldoctor.resources import Resources
@@ -227,7 +227,8 @@ def _collect(
 
 def _measure(fact: type[Fact], arguments: Sequence[Any]) -> tuple[Fact | Exception, float]:
     started = time.perf_counter()
-    gather: Callable[..., Fact] = vars(fact)["gather"].__get__(None, fact)
+    gather = gatherer(fact)
+    assert gather is not None  # the plan holds no seeds
     try:
         result: Fact | Exception = gather(*arguments)
         if not isinstance(result, fact):

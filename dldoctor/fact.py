@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -169,7 +169,13 @@ def needs_of(function: Any, owner: str) -> tuple[Need, ...]:
     return tuple(needs)
 
 
+def gatherer(fact: type[Fact]) -> Callable[..., Fact] | None:
+    """A fact's `gather`; `None` for a seed, which has none."""
+    found: Callable[..., Fact] | None = getattr(fact, "gather", None)
+    return found
+
+
 def gatherer_needs(fact: type[Fact]) -> tuple[Need, ...] | None:
-    """What a fact's `gather` asks for; `None` for a seed, which has none."""
-    gather = getattr(fact, "gather", None)
+    """What a fact's `gather` asks for; `None` for a seed."""
+    gather = gatherer(fact)
     return None if gather is None else needs_of(gather, f"{fact.__module__}.{fact.__name__}.gather")

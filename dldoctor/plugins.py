@@ -56,7 +56,7 @@ def load_registry(local_files: Sequence[Path] = ()) -> Registry:
     """
     checks: dict[str, Check] = {}
     owners: dict[str, str] = {}
-    sources = (*_installed(), *(Source(str(path), "", file=path) for path in local_files))
+    sources = (*installed(), *(Source(str(path), "", file=path) for path in local_files))
     for source in sources:
         for module in _load(source):
             for check in _classify(module):
@@ -72,7 +72,8 @@ def load_registry(local_files: Sequence[Path] = ()) -> Registry:
     return Registry(dict(sorted(checks.items())), _reach(checks, owners), sources)
 
 
-def _installed() -> list[Source]:
+def installed() -> list[Source]:
+    """The packages that bring checks, in a fixed order."""
     found = importlib.metadata.entry_points(group=GROUP)
     unique = {(e.value, e.dist.name if e.dist else "?"): e for e in found}  # an editable install can be listed twice
     return sorted(

@@ -73,6 +73,8 @@ class ModelTarget(Subject):
     inputs: tuple[InputSpec, ...] = ()
     #: record a PySnooper trace of a failing forward
     trace: bool = False
+    #: show the layer table
+    table: bool = False
 
     @property
     def root(self) -> Path:
