@@ -1,1 +1,52 @@
+"""The public names: the one list, read by type checkers and, for lazy imports, by `__init__.py`."""
+
+from .check import Check as Check
+from .check import check as check
+from .fact import BadInput as BadInput
+from .fact import Fact as Fact
+from .fact import Subject as Subject
+from .fact import TableFact as TableFact
+from .fact import Unavailable as Unavailable
+from .facts.classes import ClassCount as ClassCount
+from .facts.model.head import ModelHead as ModelHead
+from .facts.subjects import BatchSize as BatchSize
+from .facts.subjects import ClassesAsked as ClassesAsked
+from .facts.subjects import DatasetFolder as DatasetFolder
+from .facts.subjects import GpuMemoryAsked as GpuMemoryAsked
+from .facts.subjects import InputSpec as InputSpec
+from .facts.subjects import ItemSource as ItemSource
+from .facts.subjects import LoaderDemand as LoaderDemand
+from .facts.subjects import LossAsked as LossAsked
+from .facts.subjects import Machine as Machine
+from .facts.subjects import ModelTarget as ModelTarget
+from .facts.subjects import OptimizerAsked as OptimizerAsked
+from .facts.subjects import PortAsked as PortAsked
+from .facts.subjects import SmokeTarget as SmokeTarget
+from .facts.subjects import SourcePaths as SourcePaths
+from .facts.subjects import TargetSpec as TargetSpec
+from .facts.subjects import WorkersAsked as WorkersAsked
+from .finding import Advice as Advice
+from .finding import CodeFrame as CodeFrame
+from .finding import Curve as Curve
+from .finding import Edit as Edit
+from .finding import Edits as Edits
+from .finding import Finding as Finding
+from .finding import HexBytes as HexBytes
+from .finding import Histogram as Histogram
+from .finding import Place as Place
+from .finding import Quarantine as Quarantine
+from .finding import Severity as Severity
+from .finding import ShapeChain as ShapeChain
+from .finding import ShapeStep as ShapeStep
+from .finding import Table as Table
+from .outcome import Entry as Entry
+from .outcome import Outcome as Outcome
+from .resources import Resources as Resources
+from .facts.dataset.labels import LabelTable as LabelTable
+from .facts.dataset.layout import ClassFolder as ClassFolder
+from .facts.dataset.layout import Layout as Layout
+from .facts.dataset.masks import MaskTable as MaskTable
+from .facts.dataset.pictures import ImageTable as ImageTable
+from .facts.dataset.splits import SplitTable as SplitTable
+
 __version__: str
