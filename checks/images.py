@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from typing import Any
 
 from dldoctor import Advice, Finding, HexBytes, ImageTable, Layout, Quarantine, Severity, Table, check
 
@@ -210,15 +211,15 @@ def duplicate_image(images: ImageTable, layout: Layout | None) -> Iterator[Findi
 
     Fix: keep one of each group.
     """
-    for group in identical(images):
-        here: dict[str | None, list[tuple[str, str | None]]] = {}
-        for path, split, label in group:
-            here.setdefault(split, []).append((path, label))
+    for group in images.identical():
+        here: dict[str | None, list[Any]] = {}
+        for image in group:
+            here.setdefault(image.split, []).append(image)
         for copies in here.values():
             if len(copies) < 2:
                 continue
-            labels = sorted({label for _, label in copies if label is not None})
-            paths = [path for path, _ in copies]
+            labels = sorted({image.label for image in copies if image.label is not None})
+            paths = [image.path for image in copies]
             loose = layout is None or layout.kind in ("imagefolder", "pictures")
             fix = Quarantine(tuple(paths[1:]), "keep one, move the rest out of the way", safe=False)
             template = "stands {times} times: also as {others}"
@@ -230,15 +231,6 @@ def duplicate_image(images: ImageTable, layout: Layout | None) -> Iterator[Findi
                 yield Finding(paths[0], template, times=len(paths), others=_some(paths[1:]), paths=paths,
                               fix=fix if loose else "keep one, and take the others out of the dataset with their masks or "
                               "rows")
-
-
-def identical(images: ImageTable) -> list[list[tuple[str, str | None, str | None]]]:
-    """Groups of (path, split, label) with the same pixels, or the same bytes where pixels can't be had. A picture of one
-    constant colour says nothing and is equal to any other such."""
-    groups: dict[str, list[tuple[str, str | None, str | None]]] = {}
-    for image in images.where(images.col.outcome == "decoded", images.col.grey_deviation > 0):
-        groups.setdefault(image.pixels_hash, []).append((image.path, image.split, image.label))
-    return [group for group in groups.values() if len(group) > 1]
 
 
 def _some(paths: list[str]) -> str:

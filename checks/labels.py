@@ -93,7 +93,7 @@ def label_not_an_index(labels: LabelTable) -> Iterator[Finding]:
             shown = tuple((row.line, row.picture or "", row.text or "(blank)") for row in wrong[:5])
             yield Finding(source, "{count} of {all} labels in column {column} are no class index: {kinds}",
                           count=len(wrong), all=len(labelled), column=rows[0].column,
-                          kinds=", ".join(filter(None, [blanks and f"{len(blanks)} blank", _words(odd)])),
+                          kinds=", ".join(filter(None, [f"{len(blanks)} blank" if blanks else "", _words(odd)])),
                           lines=[row.line for row in wrong[:100]], show=Table(("line", "picture", "label"), shown),
                           fix=f'label those rows or drop them (df.dropna(subset=["{rows[0].column}"])), then '
                               '.astype("int64")')
@@ -162,7 +162,7 @@ def class_imbalance(labels: LabelTable, *, ratio: float = 10) -> Iterator[Findin
     shown = ", ".join(f"{weight:g}" for weight in weights[:_SHOWN]) + (", ..." if len(weights) > _SHOWN else "")
     bars = ordered if len(ordered) <= _SHOWN else [*ordered[:_SHOWN // 2], *ordered[-_SHOWN // 2:]]
     yield Finding(
-        ".", "{largest} has {times} times the samples of {smallest}", largest=largest, smallest=smallest,
+        ".", "{largest} has {times:g} times the samples of {smallest}", largest=largest, smallest=smallest,
         times=round(most / least, 1), counts=dict(ordered), weights=dict(zip(index_order, weights, strict=True)),
         show=Histogram(tuple((name, float(count)) for name, count in bars), "samples"),
         fix=f"CrossEntropyLoss(weight=torch.tensor([{shown}])) in the order of the class indices, or a "
@@ -196,8 +196,7 @@ def stray_class_folder(layout: Layout) -> Iterator[Finding]:
             out = f"move it out of the dataset: rmdir {_quoted(folder.path)}" if not folder.endings else (
                 f"move it out of the dataset: {folder.path}")
             if folder.stray and folder.loadable:
-                yield Finding(folder.path, "is taken for class {index} with {pictures} pictures, and moves the indices of "
-                              "{moved} classes", **evidence, fix=out)
+                yield Finding(folder.path, "is taken for class {index}, and moves the indices of {moved} classes", **evidence, fix=out)
             elif folder.loadable == 0:
                 held = ", ".join(f".{ending}" if ending else "files without ending" for ending in folder.endings[:3])
                 template = ("holds no file that ImageFolder reads (only {endings}), which then stops" if held

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dldoctor import Advice, BatchSize, Finding, ImageTable, Quarantine, Severity, SplitTable, check
-from dldoctor.checks.images import identical
 
 _ORDER = ("train", "val", "test")
 
@@ -18,22 +17,22 @@ def train_val_leak(images: ImageTable) -> Iterator[Finding]:
 
     Fix: take it out of one of them, out of training when the test set is published.
     """
-    for group in identical(images):
+    for group in images.identical():
         first: dict[str, str] = {}
-        for path, split, _ in group:
-            if split is not None:
-                first.setdefault(split, path)
+        for image in group:
+            if image.split is not None:
+                first.setdefault(image.split, image.path)
         if len(first) < 2:
             continue
         splits = sorted(first, key=lambda split: (_ORDER.index(split) if split in _ORDER else len(_ORDER), split))
-        labels = sorted({label for _, split, label in group if split is not None and label is not None})
+        labels = sorted({image.label for image in group if image.split is not None and image.label is not None})
         names = " and ".join(splits)
         template = "is in {splits}: {paths}"
         if len(labels) > 1:
             template += "; under different labels: {labels}"
-        leaked = tuple(path for path, split, _ in group if split == splits[-1])
+        leaked = tuple(image.path for image in group if image.split == splits[-1])
         yield Finding(first[splits[-1]], template, splits=names, paths=", ".join(first[split] for split in splits),
-                      labels=", ".join(labels), copies=[path for path, _, _ in group],
+                      labels=", ".join(labels), copies=[image.path for image in group],
                       fix=Quarantine(leaked, f"take it out of {splits[-1]}, or out of {splits[0]} when the scores must stay "
                                      "comparable with published ones", safe=False))
 

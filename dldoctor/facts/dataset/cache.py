@@ -47,7 +47,7 @@ class MeasurementCache:
         self.parts = sorted(self.folder.glob("*.parquet"))
         for part in self.parts:
             try:
-                frames.append(polars.read_parquet(part).select(self.schema).cast(self.schema))
+                frames.append(polars.read_parquet(part).select(list(self.schema)).cast(self.schema))  # type: ignore[arg-type]  # names to types
             except (OSError, polars.exceptions.PolarsError):  # merged away by another scan, or damaged
                 continue
         if not frames:

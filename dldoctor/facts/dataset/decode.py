@@ -60,7 +60,7 @@ def _jpeg(data: bytes, header: jpeg.JpegHeader) -> Row:
         grey = jpeg.decode_small(data, strict=True)
     except ValueError as error:
         said = str(error)
-        if jpeg.tells_damage(said):
+        if jpeg.tells_damage(said, header.progressive):
             rows = jpeg.rows_before_filler(data, header)
             return {**row, "outcome": "failed", "message": said, "rows_decoded": rows,
                     "ends_early": said.startswith("Premature end of JPEG file")}

@@ -104,7 +104,10 @@ def _walk(
 ) -> Folder:
     if resources.stop.is_set():
         raise Unavailable("interrupted")
-    pictures, others, folders, strays = [], [], [], []
+    pictures: list[File] = []
+    others: list[File] = []
+    folders: list[Folder] = []
+    strays: list[Folder] = []
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         here = os.stat(folder)

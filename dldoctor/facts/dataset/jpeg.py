@@ -15,6 +15,8 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 #: warnings of libjpeg that tell of lost pixels; its others ("unknown JFIF revision", ...) do not
 _DAMAGE = ("Premature end", "Corrupt JPEG data", "Bad Huffman")
+#: stray bytes before a marker that are no damage; cameras write one, a decoder that lost its way leaves dozens
+STRAY_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -96,15 +98,16 @@ def decode_small(data: bytes, strict: bool) -> Any:
                                   min_factor=8, strict=strict)[:, :, 0]
 
 
-def tells_damage(warning: str) -> bool:
+def tells_damage(warning: str, progressive: bool) -> bool:
     """Whether a text of libjpeg means lost pixels. Some encoders leave a few stray bytes before a marker; a run of
-    them, or any before a restart marker, is what a decoder leaves that lost its way."""
+    them, or any inside a scan or between the scans of a progressive file, is what a decoder leaves that lost its way."""
     if not warning.startswith(_DAMAGE):
         return False
     words = warning.split()
     if "extraneous" in words and words[-1].startswith("0x"):
         count = next((int(word) for word in words if word.isdecimal()), 0)
-        return count > 8 or 0xD0 <= int(words[-1], 16) <= 0xD7
+        marker = int(words[-1], 16)
+        return count > STRAY_BYTES or 0xD0 <= marker <= 0xD7 or (progressive and marker != 0xD9)
     return True
 
 

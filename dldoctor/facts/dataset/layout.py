@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
 from dldoctor.fact import BadInput, Fact
-from dldoctor.facts.dataset.annotations import LabelFile, label_files
+from dldoctor.facts.dataset.annotations import LabelFile, LabelRow, label_files
 from dldoctor.facts.dataset.files import LOADABLE, File, Folder, Listing
 from dldoctor.facts.dataset.names import is_images, split_folders
 from dldoctor.facts.dataset.pairing import MaskPair, find_pairs
@@ -182,7 +182,7 @@ def _csv(root: Folder, splits: list[tuple[str, Folder]], dataset: DatasetFolder)
                      label_files=tuple(found))
 
 
-def _repeats_folders(named: dict[str, object], bases: list[tuple[str | None, Folder]]) -> bool:
+def _repeats_folders(named: Mapping[str, LabelRow], bases: list[tuple[str | None, Folder]]) -> bool:
     """Whether the label file only says again what the class folders say: each folder has one label of its own."""
     labels: dict[str, set[str]] = {}
     for _, base in bases:
@@ -190,7 +190,7 @@ def _repeats_folders(named: dict[str, object], bases: list[tuple[str | None, Fol
             for file in folder.all_pictures:
                 row = named.get(file.path)
                 if row is not None:
-                    labels.setdefault(folder.name, set()).add(row.text)  # type: ignore[attr-defined]  # a LabelRow
+                    labels.setdefault(folder.name, set()).add(row.text)
     distinct = [next(iter(texts)) for texts in labels.values() if len(texts) == 1]
     return len(labels) > 1 and len(distinct) == len(labels) == len(set(distinct))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from dldoctor.fact import TableFact
 from dldoctor.facts.dataset.layout import Inventory
@@ -43,3 +43,10 @@ class ImageTable(TableFact):
         )
         frame = measurements.of("picture").join(sorted_in, on="path", how="left", maintain_order="left")
         return cls(frame.select(list(cls.schema)))
+
+    def identical(self) -> list[list[Any]]:
+        """Groups of rows with the same pixels. A picture of one constant colour shows nothing, so it is in no group."""
+        groups: dict[str, list[Any]] = {}
+        for row in self.where(self.col.outcome == "decoded", self.col.grey_deviation > 0):
+            groups.setdefault(row.pixels_hash, []).append(row)
+        return [group for group in groups.values() if len(group) > 1]
