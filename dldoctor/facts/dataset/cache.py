@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 #: modules whose change makes what they measured stale
-MEASURING = ("decode.py", "jpeg.py", "png.py", "mask_values.py")
+MEASURING = ("decode.py", "jpeg.py", "png.py", "containers.py", "mask_values.py")
 #: a part is written after this many rows or seconds, whichever comes first
 PART_ROWS, PART_SECONDS = 5000, 5.0
 #: more parts than this are merged into one

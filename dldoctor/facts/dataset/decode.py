@@ -17,6 +17,7 @@ import xxhash
 from PIL import Image
 
 from dldoctor.facts.dataset import jpeg, png
+from dldoctor.facts.dataset.containers import container_of
 from dldoctor.facts.dataset.mask_values import mask_values
 
 Role = Literal["picture", "mask"]
@@ -89,7 +90,7 @@ def _by_pillow(data: bytes, role: Role) -> Row:
     try:
         image.load()
     except Exception as error:  # as above
-        said = str(error) or type(error).__name__
+        said = _words(error)
         return {**row, "outcome": "failed", "message": said, "ends_early": _says_cut(said)}
     row["mode"], row["outcome"] = image.mode, "decoded"
     try:
@@ -109,28 +110,15 @@ def _by_pillow(data: bytes, role: Role) -> Row:
 
 def _unidentified(data: bytes, error: Exception) -> Row:
     head = base64.b64encode(data[:_HEAD]).decode("ascii")
-    known = _formats_by_content(data)
+    known = container_of(data)
     if known is None:
-        return {"outcome": "unidentified", "message": str(error) or type(error).__name__, "head": head,
-                "blank": not data.strip(b"\0")}
-    # the right kind of file, whose header is already damaged or cut
-    return {"outcome": "failed", "format": known, "message": _without_object(error), "head": head,
-            "ends_early": _says_cut(str(error)) or len(data) < 200, "rows_decoded": 0}
+        return {"outcome": "unidentified", "message": _words(error), "head": head, "blank": not data.strip(b"\0")}
+    return {"outcome": "failed", "format": known.format, "message": known.fault or _words(error), "head": head,
+            "ends_early": known.ends_early or _says_cut(str(error)), "rows_decoded": 0 if known.ends_early else None}
 
 
-def _formats_by_content(data: bytes) -> str | None:
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith(png.SIGNATURE):
-        return "PNG"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    return None
-
-
-def _without_object(error: Exception) -> str:
+def _words(error: Exception) -> str:
+    """What a decoder said, without the address of the object it said it of."""
     return str(error).split(" <_io", 1)[0] or type(error).__name__
 
 

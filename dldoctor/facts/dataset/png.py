@@ -12,12 +12,14 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 @dataclass(frozen=True)
 class PngChunks:
-    """What the walk over the chunks found. `message` is empty for a whole file."""
+    """What the walk over the chunks found. `message` is empty for a whole file; `ancillary` is a fault in a chunk that
+    holds no pixels."""
 
     message: str
     ends_early: bool
     rows: int | None
     bits: int | None
+    ancillary: str = ""
 
 
 def walk(data: bytes) -> PngChunks:
@@ -25,6 +27,7 @@ def walk(data: bytes) -> PngChunks:
     at, size = len(SIGNATURE), len(data)
     header: tuple[int, int, int, int, int] | None = None
     pixels: list[bytes] = []
+    ancillary = ""
     while at < size:
         if at + 8 > size:
             return _cut(f"the file ends inside a chunk's header at byte {at}", header, pixels)
@@ -47,10 +50,13 @@ def walk(data: bytes) -> PngChunks:
                         pixels)
         (written,) = struct.unpack_from(">I", data, body_end)
         computed = zlib.crc32(memoryview(data)[at + 4:body_end])
-        if written != computed and name[:1].isupper():  # a damaged ancillary chunk (text, time) costs no pixel
-            return PngChunks(f"checksum of the {shown} chunk at byte {at} is wrong", False, None, header and header[2])
+        if written != computed:
+            fault = f"checksum of the {shown} chunk at byte {at} is wrong"
+            if name[:1].isupper():
+                return PngChunks(fault, False, None, header and header[2])
+            ancillary = ancillary or fault
         if name == b"IEND":
-            return PngChunks("", False, None, header and header[2])
+            return PngChunks("", False, None, header and header[2], ancillary)
         at = body_end + 4
     return _cut("the file ends without an IEND chunk", header, pixels)
 
