@@ -1,13 +1,42 @@
 """The public names: the one list, read by type checkers and, for lazy imports, by `__init__.py`."""
 
-from .check import Check as Check
-from .check import check as check
+from .examine import examine_code as examine_code
+from .examine import examine_loader as examine_loader
+from .examine import examine_machine as examine_machine
+from .examine import examine_model as examine_model
+from .examine import preflight as preflight
+from .examine import scan as scan
+from .examine import smoke as smoke
 from .fact import BadInput as BadInput
 from .fact import Fact as Fact
 from .fact import Subject as Subject
 from .fact import TableFact as TableFact
 from .fact import Unavailable as Unavailable
 from .facts.classes import ClassCount as ClassCount
+from .facts.dataset.labels import LabelTable as LabelTable
+from .facts.dataset.layout import ClassFolder as ClassFolder
+from .facts.dataset.layout import Layout as Layout
+from .facts.dataset.masks import MaskTable as MaskTable
+from .facts.dataset.pictures import ImageTable as ImageTable
+from .facts.dataset.splits import SplitTable as SplitTable
+from .facts.live.items import Failure as Failure
+from .facts.live.items import Item as Item
+from .facts.live.items import Items as Items
+from .facts.live.items import Leaf as Leaf
+from .facts.live.items import input_leaf as input_leaf
+from .facts.live.items import target_leaf as target_leaf
+from .facts.machine.gpu import Gpu as Gpu
+from .facts.machine.gpu import GpuDevices as GpuDevices
+from .facts.machine.gpu import GpuProcess as GpuProcess
+from .facts.machine.gpu import GpuState as GpuState
+from .facts.machine.gpu import VisibleDevices as VisibleDevices
+from .facts.machine.memory import Container as Container
+from .facts.machine.memory import HostMemory as HostMemory
+from .facts.machine.memory import ProcessMemory as ProcessMemory
+from .facts.machine.memory import SharedMemory as SharedMemory
+from .facts.machine.packages import TorchInstall as TorchInstall
+from .facts.machine.ports import Port as Port
+from .facts.machine.processors import Processors as Processors
 from .facts.model.head import ModelHead as ModelHead
 from .facts.subjects import BatchSize as BatchSize
 from .facts.subjects import ClassesAsked as ClassesAsked
@@ -39,14 +68,13 @@ from .finding import Severity as Severity
 from .finding import ShapeChain as ShapeChain
 from .finding import ShapeStep as ShapeStep
 from .finding import Table as Table
+from .isolation import ChildEnd as ChildEnd
+from .isolation import StackFrame as StackFrame
 from .outcome import Entry as Entry
 from .outcome import Outcome as Outcome
+from .registry import Check as Check
+from .registry import check as check
+from .report import Report as Report
 from .resources import Resources as Resources
-from .facts.dataset.labels import LabelTable as LabelTable
-from .facts.dataset.layout import ClassFolder as ClassFolder
-from .facts.dataset.layout import Layout as Layout
-from .facts.dataset.masks import MaskTable as MaskTable
-from .facts.dataset.pictures import ImageTable as ImageTable
-from .facts.dataset.splits import SplitTable as SplitTable
 
 __version__: str

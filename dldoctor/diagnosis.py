@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dldoctor.check import Check
 from dldoctor.fact import BadInput, Fact, Need, Subject, TableFact, Unavailable, gatherer, gatherer_needs
 from dldoctor.finding import Finding
 from dldoctor.outcome import Crash, Entry, Outcome, Skipped
+from dldoctor.registry import Check
 from dldoctor.resources import Resources
 
 #: seconds that one check may take before it is stopped and named

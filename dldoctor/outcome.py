@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dldoctor.check import Check
 from dldoctor.fact import Fact
 from dldoctor.finding import CodeFrame, Finding, Severity
+from dldoctor.registry import Check
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from dldoctor.check import Check, check_of
 from dldoctor.fact import BadInput, Fact, gatherer_needs
+from dldoctor.registry import Check, check_of
 
 GROUP = "dldoctor.checks"
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dldoctor.check import Check
 from dldoctor.fact import BadInput
 from dldoctor.finding import Severity
 from dldoctor.plugins import Registry, load_registry
+from dldoctor.registry import Check
 
 FAIL_ON = ("error", "warning", "info", "never")
 _KEYS = ("select", "ignore", "per-path-ignores", "fail-on", "baseline", "plugins")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dldoctor.check import Check
+from dldoctor.registry import Check
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: what launchers and loggers put before each line: "[rank0]: ", "0: ", "| "

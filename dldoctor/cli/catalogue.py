@@ -20,7 +20,7 @@ def checks(
     config: Annotated[Path | None, typer.Option(help="Settings, in place of ./pyproject.toml.")] = None,
 ) -> None:
     """List the checks that are installed, those of plugins included."""
-    from dldoctor.check import Check
+    from dldoctor.registry import Check
     from dldoctor.settings import Overrides, load_settings
 
     settings = load_settings(Path.cwd(), Overrides(config=config, select=words or ()))

@@ -11,7 +11,7 @@ import typer
 from dldoctor.fact import BadInput
 
 if TYPE_CHECKING:
-    from dldoctor.check import Check
+    from dldoctor.registry import Check
 
 
 def register(app: typer.Typer) -> None:
