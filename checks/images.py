@@ -27,16 +27,47 @@ _LOOKS = {
 }
 #: a whole picture of any common format takes more bytes than this
 _SMALLEST = 26
-_GROUPS = {"1": "grey (L)", "L": "grey (L)", "I": "grey (L)", "I;16": "grey (L)", "I;16B": "grey (L)", "F": "grey (L)",
-           "P": "palette (P)", "PA": "palette (P)", "LA": "grey + alpha (LA)", "RGB": "RGB", "YCbCr": "RGB", "LAB": "RGB",
-           "RGBA": "RGBA", "RGBX": "RGBA", "CMYK": "CMYK"}
-_TURNS = {2: "mirrored", 3: "turned by 180°", 4: "mirrored upside down", 5: "mirrored, turned by 90°",
-          6: "turned by 90°", 7: "mirrored, turned by 270°", 8: "turned by 270°"}
+_GROUPS = {
+    "1": "grey (L)",
+    "L": "grey (L)",
+    "I": "grey (L)",
+    "I;16": "grey (L)",
+    "I;16B": "grey (L)",
+    "F": "grey (L)",
+    "P": "palette (P)",
+    "PA": "palette (P)",
+    "LA": "grey + alpha (LA)",
+    "RGB": "RGB",
+    "YCbCr": "RGB",
+    "LAB": "RGB",
+    "RGBA": "RGBA",
+    "RGBX": "RGBA",
+    "CMYK": "CMYK",
+}
+_TURNS = {
+    2: "mirrored",
+    3: "turned by 180°",
+    4: "mirrored upside down",
+    5: "mirrored, turned by 90°",
+    6: "turned by 90°",
+    7: "mirrored, turned by 270°",
+    8: "turned by 270°",
+}
 
 
-@check("IMG001", Severity.ERROR, unless=("IMG003",), since="0.1", symptoms=(
-    "image file is truncated ({n} bytes not processed)", "image file is truncated", "Truncated File Read",
-    "unrecognized data stream contents when reading image file", "Premature end of JPEG file"))
+@check(
+    "IMG001",
+    Severity.ERROR,
+    unless=("IMG003",),
+    since="0.1",
+    symptoms=(
+        "image file is truncated ({n} bytes not processed)",
+        "image file is truncated",
+        "Truncated File Read",
+        "unrecognized data stream contents when reading image file",
+        "Premature end of JPEG file",
+    ),
+)
 def truncated_image(images: ImageTable) -> Iterator[Finding]:
     """The file ends before its pixels do.
 
@@ -47,21 +78,42 @@ def truncated_image(images: ImageTable) -> Iterator[Finding]:
     for image in images.where(images.col.outcome == "failed", images.col.ends_early):
         fix = Quarantine((image.path,))
         if image.rows_decoded is None or image.height is None:
-            yield Finding(image.path, "ends before its pixels do: {decoder}", decoder=image.message, bytes=image.size,
-                          fix=fix)
+            yield Finding(
+                image.path, "ends before its pixels do: {decoder}", decoder=image.message, bytes=image.size, fix=fix
+            )
         elif image.rows_decoded >= image.height:
-            yield Finding(image.path, "lacks its end: all {height} rows are there, but Pillow refuses it",
-                          height=image.height, bytes=image.size, decoder=image.message,
-                          fix=Quarantine((image.path,), "fetch it again, or write it anew from its pixels"))
+            yield Finding(
+                image.path,
+                "lacks its end: all {height} rows are there, but Pillow refuses it",
+                height=image.height,
+                bytes=image.size,
+                decoder=image.message,
+                fix=Quarantine((image.path,), "fetch it again, or write it anew from its pixels"),
+            )
         else:
-            yield Finding(image.path, "ends after {rows_decoded} of {height} rows", rows_decoded=image.rows_decoded,
-                          height=image.height, bytes=image.size, decoder=image.message, fix=fix)
+            yield Finding(
+                image.path,
+                "ends after {rows_decoded} of {height} rows",
+                rows_decoded=image.rows_decoded,
+                height=image.height,
+                bytes=image.size,
+                decoder=image.message,
+                fix=fix,
+            )
 
 
-@check("IMG002", Severity.ERROR, unless=("IMG003",), since="0.1", symptoms=(
-    "cannot identify image file", "UnidentifiedImageError: cannot identify image file {file}",
-    "OpenCV(4.x) error: (-215:Assertion failed) !_src.empty() in function 'cvtColor'",
-    "'NoneType' object has no attribute 'shape'"))
+@check(
+    "IMG002",
+    Severity.ERROR,
+    unless=("IMG003",),
+    since="0.1",
+    symptoms=(
+        "cannot identify image file",
+        "UnidentifiedImageError: cannot identify image file {file}",
+        "OpenCV(4.x) error: (-215:Assertion failed) !_src.empty() in function 'cvtColor'",
+        "'NoneType' object has no attribute 'shape'",
+    ),
+)
 def unreadable_image(images: ImageTable) -> Iterator[Finding]:
     """No decoder knows the file, whatever its name says.
 
@@ -72,14 +124,24 @@ def unreadable_image(images: ImageTable) -> Iterator[Finding]:
     for image in images.where(images.col.outcome == "unidentified", images.col.size >= _SMALLEST):
         head = base64.b64decode(image.head or "")
         looks = "nothing but zero bytes" if image.blank else looks_like(head)
-        yield Finding(image.path, "is no picture: it looks like {looks_like}", looks_like=looks, bytes=image.size,
-                      show=HexBytes(head[:16], looks), fix=Quarantine((image.path,)))
+        yield Finding(
+            image.path,
+            "is no picture: it looks like {looks_like}",
+            looks_like=looks,
+            bytes=image.size,
+            show=HexBytes(head[:16], looks),
+            fix=Quarantine((image.path,)),
+        )
     for image in images.where(images.col.outcome == "unreadable"):
         linked = image.size == -1
-        yield Finding(image.path, "can't be opened: {reason}",
-                      reason="it is a link to a file that is not there" if linked else image.message,
-                      fix="put the file it points at back, or remove the link" if linked
-                      else f"make it readable: chmod u+r {image.path}")
+        yield Finding(
+            image.path,
+            "can't be opened: {reason}",
+            reason="it is a link to a file that is not there" if linked else image.message,
+            fix="put the file it points at back, or remove the link"
+            if linked
+            else f"make it readable: chmod u+r {image.path}",
+        )
 
 
 def looks_like(head: bytes) -> str:
@@ -89,7 +151,9 @@ def looks_like(head: bytes) -> str:
     if fitting:
         return fitting[0]
     if head[4:8] == b"ftyp":
-        return f"HEIF or a film (brand {head[8:12].decode('ascii', 'replace')!r}), which Pillow reads with a plugin alone"
+        return (
+            f"HEIF or a film (brand {head[8:12].decode('ascii', 'replace')!r}), which Pillow reads with a plugin alone"
+        )
     printable = sum(32 <= byte < 127 or byte in b"\t\r\n" for byte in head)
     return "text" if head and printable == len(head) else "no known format"
 
@@ -108,10 +172,21 @@ def empty_file(images: ImageTable) -> Iterator[Finding]:
         yield Finding(image.path, message, bytes=image.size, fix=Quarantine((image.path,)))
 
 
-@check("IMG004", Severity.ERROR, unless=("IMG001", "IMG003"), since="0.1", symptoms=(
-    "Corrupt JPEG data: {n} extraneous bytes before marker", "Corrupt JPEG data: premature end of data segment",
-    "DataLoader worker (pid {n}) is killed by signal: Segmentation fault", "broken data stream when reading image file",
-    "decoder error -{n} when reading image file", "libpng error: IDAT: CRC error", "image data is corrupt"))
+@check(
+    "IMG004",
+    Severity.ERROR,
+    unless=("IMG001", "IMG003"),
+    since="0.1",
+    symptoms=(
+        "Corrupt JPEG data: {n} extraneous bytes before marker",
+        "Corrupt JPEG data: premature end of data segment",
+        "DataLoader worker (pid {n}) is killed by signal: Segmentation fault",
+        "broken data stream when reading image file",
+        "decoder error -{n} when reading image file",
+        "libpng error: IDAT: CRC error",
+        "image data is corrupt",
+    ),
+)
 def corrupt_image_data(images: ImageTable) -> Iterator[Finding]:
     """The file decodes, but what it shows is damaged.
 
@@ -121,16 +196,30 @@ def corrupt_image_data(images: ImageTable) -> Iterator[Finding]:
     Fix: fetch the file again, or move it out of the dataset.
     """
     for image in images.where(images.col.outcome == "failed", ~images.col.ends_early):
-        yield Finding(image.path, "is damaged: {decoder}", decoder=image.message, format=image.format, bytes=image.size,
-                      fix=Quarantine((image.path,)))
+        yield Finding(
+            image.path,
+            "is damaged: {decoder}",
+            decoder=image.message,
+            format=image.format,
+            bytes=image.size,
+            fix=Quarantine((image.path,)),
+        )
     for image in images.where(images.col.outcome.is_in(["died", "timeout"])):
-        template = "kills its decoder: the process {decoder}" if image.outcome == "died" else "stalls its decoder: {decoder}"
+        template = (
+            "kills its decoder: the process {decoder}" if image.outcome == "died" else "stalls its decoder: {decoder}"
+        )
         yield Finding(image.path, template, decoder=image.message, bytes=image.size, fix=Quarantine((image.path,)))
 
 
-@check("IMG005", Severity.ERROR, since="0.1", symptoms=(
-    "Given input size: ({n}x{n}x{n}). Calculated output size: ({n}x{n}x{n}). Output size is too small",
-    "Kernel size can't be greater than actual input size"))
+@check(
+    "IMG005",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=(
+        "Given input size: ({n}x{n}x{n}). Calculated output size: ({n}x{n}x{n}). Output size is too small",
+        "Kernel size can't be greater than actual input size",
+    ),
+)
 def degenerate_size(images: ImageTable, *, min_side: int = 8) -> Iterator[Finding]:
     """A side of the picture is a few pixels long.
 
@@ -140,16 +229,29 @@ def degenerate_size(images: ImageTable, *, min_side: int = 8) -> Iterator[Findin
     """
     small = (images.col.width < min_side) | (images.col.height < min_side)
     for image in images.where(images.col.outcome == "decoded", small):
-        yield Finding(image.path, "is {width} x {height} pixels; a side below {min_side} holds nothing to learn",
-                      width=image.width, height=image.height, min_side=min_side, fix=Quarantine((image.path,)))
+        yield Finding(
+            image.path,
+            "is {width} x {height} pixels; a side below {min_side} holds nothing to learn",
+            width=image.width,
+            height=image.height,
+            min_side=min_side,
+            fix=Quarantine((image.path,)),
+        )
 
 
-@check("IMG006", Severity.ERROR, Severity.WARNING, since="0.1", symptoms=(
-    "stack expects each tensor to be equal size, but got [3, {n}, {n}] at entry 0 and [1, {n}, {n}] at entry {n}",
-    "stack expects each tensor to be equal size, but got [3, {n}, {n}] at entry 0 and [4, {n}, {n}] at entry {n}",
-    "expected input[{n}, 1, {n}, {n}] to have 3 channels, but got 1 channels instead",
-    "expected input[{n}, 4, {n}, {n}] to have 3 channels, but got 4 channels instead",
-    "output with shape [1, {n}, {n}] doesn't match the broadcast shape [3, {n}, {n}]"))
+@check(
+    "IMG006",
+    Severity.ERROR,
+    Severity.WARNING,
+    since="0.1",
+    symptoms=(
+        "stack expects each tensor to be equal size, but got [3, {n}, {n}] at entry 0 and [1, {n}, {n}] at entry {n}",
+        "stack expects each tensor to be equal size, but got [3, {n}, {n}] at entry 0 and [4, {n}, {n}] at entry {n}",
+        "expected input[{n}, 1, {n}, {n}] to have 3 channels, but got 1 channels instead",
+        "expected input[{n}, 4, {n}, {n}] to have 3 channels, but got 4 channels instead",
+        "output with shape [1, {n}, {n}] doesn't match the broadcast shape [3, {n}, {n}]",
+    ),
+)
 def mixed_channels(images: ImageTable, layout: Layout | None) -> Iterator[Finding]:
     """The pictures differ in their number of channels.
 
@@ -170,12 +272,17 @@ def mixed_channels(images: ImageTable, layout: Layout | None) -> Iterator[Findin
     by_itself = layout is not None and layout.kind == "imagefolder"
     target = "L" if ordered[0].startswith("grey") and sum(counts.values()) < 2 * counts[ordered[0]] else "RGB"
     yield Finding(
-        ".", "pictures of {kinds} kinds of channels: {summary}", kinds=len(counts),
-        summary=", ".join(f"{counts[group]:,} {group}" for group in ordered), counts={g: counts[g] for g in ordered},
+        ".",
+        "pictures of {kinds} kinds of channels: {summary}",
+        kinds=len(counts),
+        summary=", ".join(f"{counts[group]:,} {group}" for group in ordered),
+        counts={g: counts[g] for g in ordered},
         show=Table(("channels", "pictures", "for instance"), tuple((g, counts[g], examples[g]) for g in ordered)),
         severity=Severity.WARNING if by_itself else Severity.ERROR,
-        fix=Advice(f'Image.open(path).convert("{target}") in the loader'
-                   + ("; ImageFolder's own loader converts to RGB, one of your own or OpenCV may not" if by_itself else "")),
+        fix=Advice(
+            f'Image.open(path).convert("{target}") in the loader'
+            + ("; ImageFolder's own loader converts to RGB, one of your own or OpenCV may not" if by_itself else "")
+        ),
     )
 
 
@@ -196,8 +303,11 @@ def exif_orientation(images: ImageTable) -> Iterator[Finding]:
     if counts:
         rows = tuple((value, _TURNS[value], counts[value], examples[value]) for value in sorted(counts))
         yield Finding(
-            ".", "{pictures} of {all} pictures are stored turned and say so in EXIF alone", pictures=sum(counts.values()),
-            all=len(images), counts={str(value): counts[value] for value in sorted(counts)},
+            ".",
+            "{pictures} of {all} pictures are stored turned and say so in EXIF alone",
+            pictures=sum(counts.values()),
+            all=len(images),
+            counts={str(value): counts[value] for value in sorted(counts)},
             show=Table(("orientation", "shown", "pictures", "for instance"), rows),
             fix="PIL.ImageOps.exif_transpose(Image.open(path)) in the loader, before any crop or resize",
         )
@@ -224,13 +334,24 @@ def duplicate_image(images: ImageTable, layout: Layout | None) -> Iterator[Findi
             fix = Quarantine(tuple(paths[1:]), "keep one, move the rest out of the way", safe=False)
             template = "stands {times} times: also as {others}"
             if len(labels) > 1:
-                yield Finding(paths[0], template + "; under different labels: {labels}", times=len(paths),
-                              others=_some(paths[1:]), labels=", ".join(labels), paths=paths,
-                              fix="look which label is right, keep that one")
+                yield Finding(
+                    paths[0],
+                    template + "; under different labels: {labels}",
+                    times=len(paths),
+                    others=_some(paths[1:]),
+                    labels=", ".join(labels),
+                    paths=paths,
+                    fix="look which label is right, keep that one",
+                )
             else:
-                yield Finding(paths[0], template, times=len(paths), others=_some(paths[1:]), paths=paths,
-                              fix=fix if loose else "keep one, and take the others out of the dataset with their masks or "
-                              "rows")
+                yield Finding(
+                    paths[0],
+                    template,
+                    times=len(paths),
+                    others=_some(paths[1:]),
+                    paths=paths,
+                    fix=fix if loose else "keep one, and take the others out of the dataset with their masks or rows",
+                )
 
 
 def _some(paths: list[str]) -> str:

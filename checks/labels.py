@@ -25,10 +25,19 @@ from dldoctor import (
 _SHOWN = 12
 
 
-@check("LBL001", Severity.ERROR, unless=("LBL003",), since="0.1", symptoms=(
-    "CUDA error: device-side assert triggered", "Target {n} is out of bounds",
-    "Assertion `t >= 0 && t < n_classes` failed", "IndexError: Target {n} is out of bounds.",
-    "nll_loss_forward_reduce_cuda_kernel_2d: block: [0,0,0], thread: [{n},0,0] Assertion failed"))
+@check(
+    "LBL001",
+    Severity.ERROR,
+    unless=("LBL003",),
+    since="0.1",
+    symptoms=(
+        "CUDA error: device-side assert triggered",
+        "Target {n} is out of bounds",
+        "Assertion `t >= 0 && t < n_classes` failed",
+        "IndexError: Target {n} is out of bounds.",
+        "nll_loss_forward_reduce_cuda_kernel_2d: block: [0,0,0], thread: [{n},0,0] Assertion failed",
+    ),
+)
 def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: DatasetFolder | None) -> Iterator[Finding]:
     """A label is below 0 or not below the number of classes.
 
@@ -45,26 +54,54 @@ def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: Dataset
         return
     source = next(labels.where()).source
     needed = largest + 1
-    evidence: dict[str, Any] = {"least": least, "largest": largest, "classes": classes.count, "said_by": classes.said_by}
+    evidence: dict[str, Any] = {
+        "least": least,
+        "largest": largest,
+        "classes": classes.count,
+        "said_by": classes.said_by,
+    }
     if classes.head is not None and least >= 0:
         head = classes.head
-        yield Finding(Place(head.path, head.line, layer=head.layer),
-                      "labels go up to {largest}, {said_by} answers {classes} classes", labels=source, **evidence,
-                      fix=Advice(f"write {needed} there: {needed} outputs for the labels 0 to {largest}"))
+        yield Finding(
+            Place(head.path, head.line, layer=head.layer),
+            "labels go up to {largest}, {said_by} answers {classes} classes",
+            labels=source,
+            **evidence,
+            fix=Advice(f"write {needed} there: {needed} outputs for the labels 0 to {largest}"),
+        )
         return
     wrong = sorted({value for value in values if not 0 <= value < classes.count}) or [largest]
     count = sum(1 for value in values if not 0 <= value < classes.count)
-    yield Finding(source, "labels go from {least} to {largest}; {classes} classes are 0 to {last} ({said_by})", **evidence,
-                  last=classes.count - 1, wrong=wrong[:20], samples=count,
-                  fix=Advice("pass ignore_index=-1 to the loss, or leave those samples out" if wrong == [-1]
-                             else f"{needed} classes in all: write {needed} where {classes.count} stands"
-                             if least >= 0 else "correct the labels below 0"))
+    yield Finding(
+        source,
+        "labels go from {least} to {largest}; {classes} classes are 0 to {last} ({said_by})",
+        **evidence,
+        last=classes.count - 1,
+        wrong=wrong[:20],
+        samples=count,
+        fix=Advice(
+            "pass ignore_index=-1 to the loss, or leave those samples out"
+            if wrong == [-1]
+            else f"{needed} classes in all: write {needed} where {classes.count} stands"
+            if least >= 0
+            else "correct the labels below 0"
+        ),
+    )
 
 
-@check("LBL002", Severity.ERROR, Severity.WARNING, since="0.1", symptoms=(
-    "expected scalar type Long but found Float", "expected scalar type Long but found Double",
-    "too many dimensions 'str'", "new(): invalid data type 'str'",
-    "\"nll_loss_forward_reduce_cuda_kernel_2d_index\" not implemented for 'Float'"))
+@check(
+    "LBL002",
+    Severity.ERROR,
+    Severity.WARNING,
+    since="0.1",
+    symptoms=(
+        "expected scalar type Long but found Float",
+        "expected scalar type Long but found Double",
+        "too many dimensions 'str'",
+        "new(): invalid data type 'str'",
+        "\"nll_loss_forward_reduce_cuda_kernel_2d_index\" not implemented for 'Float'",
+    ),
+)
 def label_not_an_index(labels: LabelTable) -> Iterator[Finding]:
     """A label is a fraction, a word or a blank where a class index belongs.
 
@@ -76,8 +113,11 @@ def label_not_an_index(labels: LabelTable) -> Iterator[Finding]:
         if rows[0].line is None:
             continue
         forms = Counter(row.form for row in rows)
-        unlabelled = {split for split in {row.split for row in rows if row.split}
-                      if all(row.form == "blank" for row in rows if row.split == split)}
+        unlabelled = {
+            split
+            for split in {row.split for row in rows if row.split}
+            if all(row.form == "blank" for row in rows if row.split == split)
+        }
         labelled = [row for row in rows if row.split not in unlabelled]
         blanks = [row for row in labelled if row.form == "blank"]
         odd = [row for row in labelled if row.form in ("number", "name")]
@@ -91,32 +131,59 @@ def label_not_an_index(labels: LabelTable) -> Iterator[Finding]:
             odd = []  # a regression target
         if wrong := sorted(blanks + odd, key=lambda row: row.line):
             shown = tuple((row.line, row.picture or "", row.text or "(blank)") for row in wrong[:5])
-            yield Finding(source, "{count} of {all} labels in column {column} are no class index: {kinds}",
-                          count=len(wrong), all=len(labelled), column=rows[0].column,
-                          kinds=", ".join(filter(None, [f"{len(blanks)} blank" if blanks else "", _words(odd)])),
-                          lines=[row.line for row in wrong[:100]], show=Table(("line", "picture", "label"), shown),
-                          fix=f'label those rows or drop them (df.dropna(subset=["{rows[0].column}"])), then '
-                              '.astype("int64")')
+            yield Finding(
+                source,
+                "{count} of {all} labels in column {column} are no class index: {kinds}",
+                count=len(wrong),
+                all=len(labelled),
+                column=rows[0].column,
+                kinds=", ".join(filter(None, [f"{len(blanks)} blank" if blanks else "", _words(odd)])),
+                lines=[row.line for row in wrong[:100]],
+                show=Table(("line", "picture", "label"), shown),
+                fix=f'label those rows or drop them (df.dropna(subset=["{rows[0].column}"])), then .astype("int64")',
+            )
 
 
 def _words(odd: list[Any]) -> str:
-    return ", ".join(f"{count} times {text!r}" if count > 1 else repr(text)
-                     for text, count in Counter(row.text for row in odd).most_common(3)) if odd else ""
+    return (
+        ", ".join(
+            f"{count} times {text!r}" if count > 1 else repr(text)
+            for text, count in Counter(row.text for row in odd).most_common(3)
+        )
+        if odd
+        else ""
+    )
 
 
 def _whole_floats(source: str, rows: list[Any]) -> Iterator[Finding]:
     """Labels written 0.0, 1.0, 2.0 throughout. Two of them may be meant for BCEWithLogitsLoss, which wants floats."""
     values = {row.value for row in rows if row.value is not None}
-    if rows[0].named and len(values) > 2 and all(value == int(value) for value in values) and (
-            max(values) - min(values) < 2 * len(values)):
-        yield Finding(source, "all labels in column {column} are written as floats, such as {example}",
-                      column=rows[0].column, example=rows[0].text, severity=Severity.WARNING,
-                      fix=f'df["{rows[0].column}"].astype("int64"); CrossEntropyLoss takes no float index')
+    if (
+        rows[0].named
+        and len(values) > 2
+        and all(value == int(value) for value in values)
+        and (max(values) - min(values) < 2 * len(values))
+    ):
+        yield Finding(
+            source,
+            "all labels in column {column} are written as floats, such as {example}",
+            column=rows[0].column,
+            example=rows[0].text,
+            severity=Severity.WARNING,
+            fix=f'df["{rows[0].column}"].astype("int64"); CrossEntropyLoss takes no float index',
+        )
 
 
-@check("LBL003", Severity.ERROR, Severity.WARNING, since="0.1", symptoms=(
-    "Target {n} is out of bounds", "CUDA error: device-side assert triggered"))
-def labels_start_at_one(labels: LabelTable, classes: ClassCount | None, dataset: DatasetFolder | None) -> Iterator[Finding]:
+@check(
+    "LBL003",
+    Severity.ERROR,
+    Severity.WARNING,
+    since="0.1",
+    symptoms=("Target {n} is out of bounds", "CUDA error: device-side assert triggered"),
+)
+def labels_start_at_one(
+    labels: LabelTable, classes: ClassCount | None, dataset: DatasetFolder | None
+) -> Iterator[Finding]:
     """The labels count from 1, class indices count from 0.
 
     The largest label is out of bounds for the loss; with one output too many, output 0 never trains.
@@ -131,11 +198,17 @@ def labels_start_at_one(labels: LabelTable, classes: ClassCount | None, dataset:
         return
     if classes is not None and classes.count != len(found):
         return  # with one class more, 0 is a class that happens to be absent
-    yield Finding(rows[0].source, "labels are 1 to {largest}, {classes} classes have the indices 0 to {last}",
-                  largest=found[-1], classes=len(found), last=found[-1] - 1, column=rows[0].column,
-                  said_by=classes.said_by if classes else None,
-                  severity=Severity.ERROR if classes else Severity.WARNING,
-                  fix=f'df["{rows[0].column}"] - 1, or target_transform=lambda label: label - 1')
+    yield Finding(
+        rows[0].source,
+        "labels are 1 to {largest}, {classes} classes have the indices 0 to {last}",
+        largest=found[-1],
+        classes=len(found),
+        last=found[-1] - 1,
+        column=rows[0].column,
+        said_by=classes.said_by if classes else None,
+        severity=Severity.ERROR if classes else Severity.WARNING,
+        fix=f'df["{rows[0].column}"] - 1, or target_transform=lambda label: label - 1',
+    )
 
 
 @check("LBL005", Severity.WARNING, since="0.1")
@@ -160,13 +233,18 @@ def class_imbalance(labels: LabelTable, *, ratio: float = 10) -> Iterator[Findin
     index_order = sorted(counts, key=_class_order)
     weights = [round(len(training) / (len(counts) * counts[name]), 3) for name in index_order]
     shown = ", ".join(f"{weight:g}" for weight in weights[:_SHOWN]) + (", ..." if len(weights) > _SHOWN else "")
-    bars = ordered if len(ordered) <= _SHOWN else [*ordered[:_SHOWN // 2], *ordered[-_SHOWN // 2:]]
+    bars = ordered if len(ordered) <= _SHOWN else [*ordered[: _SHOWN // 2], *ordered[-_SHOWN // 2 :]]
     yield Finding(
-        ".", "{largest} has {times:g} times the samples of {smallest}", largest=largest, smallest=smallest,
-        times=round(most / least, 1), counts=dict(ordered), weights=dict(zip(index_order, weights, strict=True)),
+        ".",
+        "{largest} has {times:g} times the samples of {smallest}",
+        largest=largest,
+        smallest=smallest,
+        times=round(most / least, 1),
+        counts=dict(ordered),
+        weights=dict(zip(index_order, weights, strict=True)),
         show=Histogram(tuple((name, float(count)) for name, count in bars), "samples"),
         fix=f"CrossEntropyLoss(weight=torch.tensor([{shown}])) in the order of the class indices, or a "
-            "WeightedRandomSampler",
+        "WeightedRandomSampler",
     )
 
 
@@ -174,9 +252,17 @@ def _class_order(name: str) -> tuple[int, int, str]:
     return (0, int(name), "") if name.lstrip("+-").isdecimal() else (1, 0, name)
 
 
-@check("LBL010", Severity.ERROR, since="0.1", symptoms=(
-    "Found no valid file for the classes .ipynb_checkpoints. Supported extensions are: .jpg, .jpeg, .png, .ppm, .bmp, .pgm, "
-    ".tif, .tiff, .webp", "Found no valid file for the classes {names}", "Couldn't find any class folder in {folder}"))
+@check(
+    "LBL010",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=(
+        "Found no valid file for the classes .ipynb_checkpoints. Supported extensions are: .jpg, .jpeg, .png, .ppm, .bmp, .pgm, "
+        ".tif, .tiff, .webp",
+        "Found no valid file for the classes {names}",
+        "Couldn't find any class folder in {folder}",
+    ),
+)
 def stray_class_folder(layout: Layout) -> Iterator[Finding]:
     """A folder among the class folders is no class.
 
@@ -193,18 +279,35 @@ def stray_class_folder(layout: Layout) -> Iterator[Finding]:
         for folder in folders:
             moved = len(names) - 1 - names.index(folder.name)
             evidence: dict[str, Any] = {"index": names.index(folder.name), "moved": moved, "pictures": folder.loadable}
-            out = f"move it out of the dataset: rmdir {_quoted(folder.path)}" if not folder.endings else (
-                f"move it out of the dataset: {folder.path}")
+            out = (
+                f"move it out of the dataset: rmdir {_quoted(folder.path)}"
+                if not folder.endings
+                else (f"move it out of the dataset: {folder.path}")
+            )
             if folder.stray and folder.loadable:
-                yield Finding(folder.path, "is taken for class {index}, and moves the indices of {moved} classes", **evidence, fix=out)
+                yield Finding(
+                    folder.path,
+                    "is taken for class {index}, and moves the indices of {moved} classes",
+                    **evidence,
+                    fix=out,
+                )
             elif folder.loadable == 0:
                 held = ", ".join(f".{ending}" if ending else "files without ending" for ending in folder.endings[:3])
-                template = ("holds no file that ImageFolder reads (only {endings}), which then stops" if held
-                            else "is empty: ImageFolder stops at a class without files")
+                template = (
+                    "holds no file that ImageFolder reads (only {endings}), which then stops"
+                    if held
+                    else "is empty: ImageFolder stops at a class without files"
+                )
                 unread = folder.pictures > 0
-                yield Finding(folder.path, template, **evidence, endings=held,
-                              fix="convert its pictures to PNG or JPEG, or pass is_valid_file= to ImageFolder" if unread
-                              else f"{out}; or ImageFolder(..., allow_empty=True) where the class is real")
+                yield Finding(
+                    folder.path,
+                    template,
+                    **evidence,
+                    endings=held,
+                    fix="convert its pictures to PNG or JPEG, or pass is_valid_file= to ImageFolder"
+                    if unread
+                    else f"{out}; or ImageFolder(..., allow_empty=True) where the class is real",
+                )
 
 
 def _quoted(path: str) -> str:
@@ -242,21 +345,48 @@ def split_class_mismatch(layout: Layout) -> Iterator[Finding]:
             continue  # other classes by design (few-shot), or one folder of unlabelled pictures
         shift = next((n for n, name in enumerate(other) if n >= len(train) or train[n] != name), None)
         evidence: dict[str, Any] = {"split": split, "base": base, "missing": missing, "extra": extra}
-        rows = tuple((n, train[n] if n < len(train) else "", other[n] if n < len(other) else "")
-                     for n in range(max(0, (shift if shift is not None else len(other)) - 1),
-                                    min(max(len(train), len(other)), (shift or 0) + 4)))
+        rows = tuple(
+            (n, train[n] if n < len(train) else "", other[n] if n < len(other) else "")
+            for n in range(
+                max(0, (shift if shift is not None else len(other)) - 1),
+                min(max(len(train), len(other)), (shift or 0) + 4),
+            )
+        )
         show = Table(("index", base, split), rows)
-        fix = Advice("give each split the same class folders (an empty one needs allow_empty=True), or pass one "
-                     "class_to_idx, made from " + base)
+        fix = Advice(
+            "give each split the same class folders (an empty one needs allow_empty=True), or pass one "
+            "class_to_idx, made from " + base
+        )
         if shift is None:
-            yield Finding(where[split], "{split} lacks the last classes of {base}: {names}", **evidence,
-                          names=_few(missing), severity=Severity.WARNING, show=show, fix=fix)
+            yield Finding(
+                where[split],
+                "{split} lacks the last classes of {base}: {names}",
+                **evidence,
+                names=_few(missing),
+                severity=Severity.WARNING,
+                show=show,
+                fix=fix,
+            )
         elif shift < len(train):
-            yield Finding(where[split], "from index {shift} on, {split} and {base} mean different classes: {theirs} and "
-                          "{ours}", **evidence, shift=shift, theirs=other[shift], ours=train[shift], show=show, fix=fix)
+            yield Finding(
+                where[split],
+                "from index {shift} on, {split} and {base} mean different classes: {theirs} and {ours}",
+                **evidence,
+                shift=shift,
+                theirs=other[shift],
+                ours=train[shift],
+                show=show,
+                fix=fix,
+            )
         else:
-            yield Finding(where[split], "{split} has classes that {base} has not: {names}", **evidence, names=_few(extra),
-                          show=show, fix=fix)
+            yield Finding(
+                where[split],
+                "{split} has classes that {base} has not: {names}",
+                **evidence,
+                names=_few(extra),
+                show=show,
+                fix=fix,
+            )
 
 
 def _few(names: list[str]) -> str:

@@ -31,15 +31,32 @@ def train_val_leak(images: ImageTable) -> Iterator[Finding]:
         if len(labels) > 1:
             template += "; under different labels: {labels}"
         leaked = tuple(image.path for image in group if image.split == splits[-1])
-        yield Finding(first[splits[-1]], template, splits=names, paths=", ".join(first[split] for split in splits),
-                      labels=", ".join(labels), copies=[image.path for image in group],
-                      fix=Quarantine(leaked, f"take it out of {splits[-1]}, or out of {splits[0]} when the scores must stay "
-                                     "comparable with published ones", safe=False))
+        yield Finding(
+            first[splits[-1]],
+            template,
+            splits=names,
+            paths=", ".join(first[split] for split in splits),
+            labels=", ".join(labels),
+            copies=[image.path for image in group],
+            fix=Quarantine(
+                leaked,
+                f"take it out of {splits[-1]}, or out of {splits[0]} when the scores must stay "
+                "comparable with published ones",
+                safe=False,
+            ),
+        )
 
 
-@check("SPL002", Severity.ERROR, Severity.WARNING, since="0.1", symptoms=(
-    "Expected more than 1 value per channel when training, got input size [1, {n}, 1, 1]",
-    "Expected more than 1 value per channel when training, got input size torch.Size([1, {n}])"))
+@check(
+    "SPL002",
+    Severity.ERROR,
+    Severity.WARNING,
+    since="0.1",
+    symptoms=(
+        "Expected more than 1 value per channel when training, got input size [1, {n}, 1, 1]",
+        "Expected more than 1 value per channel when training, got input size torch.Size([1, {n}])",
+    ),
+)
 def last_batch_of_one(splits: SplitTable, batch: BatchSize) -> Iterator[Finding]:
     """The last batch of an epoch holds one sample.
 
@@ -53,6 +70,11 @@ def last_batch_of_one(splits: SplitTable, batch: BatchSize) -> Iterator[Finding]
     training = list(splits.where(splits.col.split == "train")) or list(splits.where(splits.col.split.is_null()))
     for split in training:
         if split.samples % batch.size == 1:
-            yield Finding(".", "{samples} training samples in batches of {batch} leave a last batch of one, which BatchNorm "
-                          "refuses", samples=split.samples, batch=batch.size, severity=Severity.WARNING,
-                          fix=Advice("DataLoader(..., drop_last=True) for training, or a batch size that divides otherwise"))
+            yield Finding(
+                ".",
+                "{samples} training samples in batches of {batch} leave a last batch of one, which BatchNorm refuses",
+                samples=split.samples,
+                batch=batch.size,
+                severity=Severity.WARNING,
+                fix=Advice("DataLoader(..., drop_last=True) for training, or a batch size that divides otherwise"),
+            )

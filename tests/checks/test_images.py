@@ -65,9 +65,19 @@ HEALTHY: dict[str, Callable[[], dict[str, Content]]] = {
     "lossless WebP and BMP": lambda: {"a.webp": encoded(photo(1), "WEBP", lossless=True), "b.bmp": photo(2)},
     "TIFF with LZW": lambda: {"a.tif": encoded(photo(1), "TIFF", compression="tiff_lzw")},
     "names in other scripts": lambda: {"猫 (1).jpg": JPEG, "Füchse/кот.png": PNG},
-    "sidecars": lambda: {"a.jpg": JPEG, "README.md": b"x", ".DS_Store": b"\0\0\0\1Bud1", "Thumbs.db": b"\xd0\xcf",
-                         "a.json": b"{}", "a.txt": b"0 0.5 0.5 1 1", "desktop.ini": b""},
-    "EXIF that says upright in either byte order": lambda: {"a.jpg": _exif(1), "b/a.jpg": encoded(photo(6), exif=_upright())},
+    "sidecars": lambda: {
+        "a.jpg": JPEG,
+        "README.md": b"x",
+        ".DS_Store": b"\0\0\0\1Bud1",
+        "Thumbs.db": b"\xd0\xcf",
+        "a.json": b"{}",
+        "a.txt": b"0 0.5 0.5 1 1",
+        "desktop.ini": b"",
+    },
+    "EXIF that says upright in either byte order": lambda: {
+        "a.jpg": _exif(1),
+        "b/a.jpg": encoded(photo(6), exif=_upright()),
+    },
     "EXIF with an orientation that does not exist": lambda: {"a.jpg": _exif(9)},
     "damaged EXIF": lambda: {"a.jpg": JPEG[:2] + b"\xff\xe1\0\x14Exif\0\0II*\0\xff\xff\xff\xff12345"[:22] + JPEG[2:]},
     "two black pictures": lambda: {"a.png": Image.new("L", (20, 20)), "b.png": Image.new("L", (20, 20))},
@@ -81,15 +91,20 @@ SICK: dict[str, tuple[Callable[[], dict[str, Content]], list[str]]] = {
     "cut grey": (lambda: {"a.jpg": encoded(photo(1).convert("L"))[:-300]}, ["IMG001"]),
     "second half zeroed": (lambda: {"a.jpg": JPEG[: len(JPEG) // 2] + bytes(len(JPEG) // 2)}, ["IMG001"]),
     "second half zeroed and closed": (
-        lambda: {"a.jpg": JPEG[: len(JPEG) // 2] + bytes(len(JPEG) // 2 - 2) + b"\xff\xd9"}, ["IMG004"]),
+        lambda: {"a.jpg": JPEG[: len(JPEG) // 2] + bytes(len(JPEG) // 2 - 2) + b"\xff\xd9"},
+        ["IMG004"],
+    ),
     "PNG with a damaged text chunk, which Pillow refuses": (
-        lambda: {"a.png": PNG[:33] + b"\0\0\0\x05tEXta\0bcd" + b"\1\2\3\4" + PNG[33:]}, ["IMG004"]),
-    "compressed TIFF cut": (
-        lambda: {"a.tif": encoded(photo(1), "TIFF", compression="tiff_lzw")[:1500]}, ["IMG001"]),
+        lambda: {"a.png": PNG[:33] + b"\0\0\0\x05tEXta\0bcd" + b"\1\2\3\4" + PNG[33:]},
+        ["IMG004"],
+    ),
+    "compressed TIFF cut": (lambda: {"a.tif": encoded(photo(1), "TIFF", compression="tiff_lzw")[:1500]}, ["IMG001"]),
     "PNG cut inside IEND": (lambda: {"a.png": PNG[:-2]}, ["IMG001"]),
     "PNG without IEND": (lambda: {"a.png": PNG[:-12]}, ["IMG001"]),
     "PNG whose pixels end early": (
-        lambda: {"a.png": PNG[:33] + _chunk(b"IDAT", zlib.compress(bytes(200))) + _chunk(b"IEND", b"")}, ["IMG001"]),
+        lambda: {"a.png": PNG[:33] + _chunk(b"IDAT", zlib.compress(bytes(200))) + _chunk(b"IEND", b"")},
+        ["IMG001"],
+    ),
     "PNG with one bit flipped": (lambda: {"a.png": PNG[:300] + bytes([PNG[300] ^ 4]) + PNG[301:]}, ["IMG004"]),
     "PNG header alone": (lambda: {"a.png": PNG[:33]}, ["IMG001"]),
     "GIF cut": (lambda: {"a.gif": encoded(photo(1), "GIF")[:600]}, ["IMG001"]),
@@ -97,8 +112,10 @@ SICK: dict[str, tuple[Callable[[], dict[str, Content]], list[str]]] = {
     "BMP cut": (lambda: {"a.bmp": encoded(photo(1), "BMP")[:2000]}, ["IMG001"]),
     "zip under a picture's name": (lambda: {"a.jpg": b"PK\3\4" + bytes(300)}, ["IMG002"]),
     "all zero bytes": (lambda: {"a.jpg": bytes(5000)}, ["IMG002"]),
-    "Git LFS pointer": (lambda: {"a.jpg": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"},
-                        ["IMG002"]),
+    "Git LFS pointer": (
+        lambda: {"a.jpg": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"},
+        ["IMG002"],
+    ),
     "AppleDouble": (lambda: {"._a.jpg": b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(300)}, ["IMG002"]),
     "SVG under a PNG's name": (lambda: {"a.png": b"<svg xmlns='http://www.w3.org/2000/svg' width='9'/>"}, ["IMG002"]),
     "a saved API error": (lambda: {"a.png": b'{"message": "rate limit exceeded", "status": 429}'}, ["IMG002"]),
@@ -112,7 +129,9 @@ SICK: dict[str, tuple[Callable[[], dict[str, Content]], list[str]]] = {
     "EXIF in big endian": (lambda: {"a.jpg": _exif(6, ">")}, ["IMG008"]),
     "EXIF orientation as a long": (lambda: {"a.jpg": _exif(8, "<", 4)}, ["IMG008"]),
     "the same pixels as PNG of another compression": (
-        lambda: {"a.png": photo(3), "b.png": encoded(photo(3), "PNG", compress_level=1)}, ["IMG013"]),
+        lambda: {"a.png": photo(3), "b.png": encoded(photo(3), "PNG", compress_level=1)},
+        ["IMG013"],
+    ),
     "the same JPEG with bytes behind its end": (lambda: {"a.jpg": JPEG, "b.jpg": JPEG + bytes(9)}, ["IMG013"]),
 }
 

@@ -12,8 +12,14 @@ from .dataset_folder import classes, encoded, findings, photo, put
 Files = dict[str, bytes | str | Image.Image]
 
 
-def table(labels: list[str], header: str | None = "image,label", mark: str = ",", ending: str = ".jpg",
-          name: str = "labels.csv", folder: str = "images") -> Files:
+def table(
+    labels: list[str],
+    header: str | None = "image,label",
+    mark: str = ",",
+    ending: str = ".jpg",
+    name: str = "labels.csv",
+    folder: str = "images",
+) -> Files:
     files: Files = {f"{folder}/{n}.jpg": photo(n) for n in range(len(labels))}
     lines = [header] if header else []
     lines += [f"{n}{ending}{mark}{label}" for n, label in enumerate(labels)]
@@ -38,42 +44,97 @@ HEALTHY: dict[str, tuple[Callable[[], Files], dict[str, Any]]] = {
     "semicolons, stems, another word": (lambda: table(INDICES, "id_code;diagnosis", ";", ""), {"classes": 3}),
     "spaces in a text list": (lambda: table(INDICES, None, " ", name="list.txt"), {"classes": 3}),
     "Windows paths and line ends": (
-        lambda: {**table(INDICES), "labels.csv": "file,class\r\n" + "".join(f"images\\{n}.jpg,{n % 3}\r\n"
-                                                                               for n in range(6))}, {"classes": 3}),
-    "a byte order mark": (lambda: {**table(INDICES), "labels.csv": "\ufeffimage,label\n" + "".join(
-        f"{n}.jpg,{n % 3}\n" for n in range(6))}, {"classes": 3}),
-    "the row numbers of pandas": (lambda: {**table(INDICES), "labels.csv": ",image,label\n" + "".join(
-        f"{n},{n}.jpg,{n % 3}\n" for n in range(6))}, {"classes": 3}),
+        lambda: {
+            **table(INDICES),
+            "labels.csv": "file,class\r\n" + "".join(f"images\\{n}.jpg,{n % 3}\r\n" for n in range(6)),
+        },
+        {"classes": 3},
+    ),
+    "a byte order mark": (
+        lambda: {
+            **table(INDICES),
+            "labels.csv": "\ufeffimage,label\n" + "".join(f"{n}.jpg,{n % 3}\n" for n in range(6)),
+        },
+        {"classes": 3},
+    ),
+    "the row numbers of pandas": (
+        lambda: {
+            **table(INDICES),
+            "labels.csv": ",image,label\n" + "".join(f"{n},{n}.jpg,{n % 3}\n" for n in range(6)),
+        },
+        {"classes": 3},
+    ),
     "a regression target": (lambda: table(["0.31", "12.5", "3.75", "8.0", "1.25", "6.5"], "image,target"), {}),
     "floats for a binary loss": (lambda: table(["0.0", "1.0", "0.0", "1.0"]), {}),
     "characters as classes": (lambda: table(["0", "1", "A", "B", "2", "C"]), {}),
-    "an unlabelled test split": (lambda: {**table(INDICES), "labels.csv": "image,label,split\n" + "".join(
-        f"{n}.jpg,{n % 2 if n < 4 else ''},{'train' if n < 4 else 'test'}\n" for n in range(6))}, {}),
-    "boxes, not classes": (lambda: {**table(INDICES), "boxes.csv": "image,xmin,ymin,xmax,ymax,label\n" + "".join(
-        f"{n}.jpg,1,2,30,30,9{n}\n" for n in range(6)), "labels.csv": "x"}, {"classes": 3}),
+    "an unlabelled test split": (
+        lambda: {
+            **table(INDICES),
+            "labels.csv": "image,label,split\n"
+            + "".join(f"{n}.jpg,{n % 2 if n < 4 else ''},{'train' if n < 4 else 'test'}\n" for n in range(6)),
+        },
+        {},
+    ),
+    "boxes, not classes": (
+        lambda: {
+            **table(INDICES),
+            "boxes.csv": "image,xmin,ymin,xmax,ymax,label\n" + "".join(f"{n}.jpg,1,2,30,30,9{n}\n" for n in range(6)),
+            "labels.csv": "x",
+        },
+        {"classes": 3},
+    ),
     "one class more than labels": (lambda: table(["1", "2", "3", "1"]), {"classes": 4}),
     "an ignored label": (lambda: table(["0", "1", "-1", "1"]), {"classes": 2, "ignore_index": -1}),
     "class folders and a table that repeats them": (
-        lambda: {**split_classes({"train": ["cat", "dog"]}), "labels.csv": "file,label\n" + "".join(
-            f"{n}.jpg,{n // 2}\n" for n in range(4))}, {}),
+        lambda: {
+            **split_classes({"train": ["cat", "dog"]}),
+            "labels.csv": "file,label\n" + "".join(f"{n}.jpg,{n // 2}\n" for n in range(4)),
+        },
+        {},
+    ),
     "classes in another order": (lambda: split_classes({"train": ["a", "B", "c"], "val": ["c", "B", "a"]}), {}),
-    "a class called train": (lambda: {f"{name}/{n}{k}.jpg": photo(10 * n + k) for n, name in enumerate(
-        ["bus", "car", "train"]) for k in range(2)}, {"classes": 3}),
+    "a class called train": (
+        lambda: {
+            f"{name}/{n}{k}.jpg": photo(10 * n + k) for n, name in enumerate(["bus", "car", "train"]) for k in range(2)
+        },
+        {"classes": 3},
+    ),
     "few-shot splits": (lambda: split_classes({"train": ["a", "b"], "val": ["c", "d"], "test": ["e", "f"]}), {}),
     "unlabelled test pictures": (
-        lambda: {**split_classes({"train": ["a", "b"], "val": ["a", "b"]}), "test/77.jpg": photo(77)}, {}),
+        lambda: {**split_classes({"train": ["a", "b"], "val": ["a", "b"]}), "test/77.jpg": photo(77)},
+        {},
+    ),
     "strays beside the splits": (
-        lambda: {**split_classes({"train": ["a", "b"], "val": ["a", "b"]}), ".git/x": "", "__MACOSX/train/._a": b"\0",
-                 ".ipynb_checkpoints/0.jpg": photo(0)}, {}),
-    "a folder in a folder": (lambda: {f"flowers/{k}": v for k, v in split_classes(
-        {"train": ["a", "b"], "val": ["a", "b"]}).items()}, {"classes": 2}),
-    "YOLO": (lambda: {f"{split}/{kind}/{n}.{'jpg' if kind == 'images' else 'txt'}":
-                      photo(n) if kind == "images" else "0 .5 .5 .1 .1\n"
-                      for n, split in enumerate(("train", "val")) for kind in ("images", "labels")}, {}),
+        lambda: {
+            **split_classes({"train": ["a", "b"], "val": ["a", "b"]}),
+            ".git/x": "",
+            "__MACOSX/train/._a": b"\0",
+            ".ipynb_checkpoints/0.jpg": photo(0),
+        },
+        {},
+    ),
+    "a folder in a folder": (
+        lambda: {f"flowers/{k}": v for k, v in split_classes({"train": ["a", "b"], "val": ["a", "b"]}).items()},
+        {"classes": 2},
+    ),
+    "YOLO": (
+        lambda: {
+            f"{split}/{kind}/{n}.{'jpg' if kind == 'images' else 'txt'}": photo(n)
+            if kind == "images"
+            else "0 .5 .5 .1 .1\n"
+            for n, split in enumerate(("train", "val"))
+            for kind in ("images", "labels")
+        },
+        {},
+    ),
     "COCO": (lambda: {"train2017/1.jpg": photo(1), "val2017/2.jpg": photo(2), "annotations/instances.json": "{}"}, {}),
     "seventeen in batches of eight, for validation": (
-        lambda: {**{f"train/{n % 2}/{n}.jpg": photo(n) for n in range(16)},
-                 **{f"val/{n % 2}/{n}.jpg": photo(n) for n in range(20, 29)}}, {"batch": 8}),
+        lambda: {
+            **{f"train/{n % 2}/{n}.jpg": photo(n) for n in range(16)},
+            **{f"val/{n % 2}/{n}.jpg": photo(n) for n in range(20, 29)},
+        },
+        {"batch": 8},
+    ),
 }
 SICK: dict[str, tuple[Callable[[], Files], list[str], dict[str, Any]]] = {
     "a label too large": (lambda: table(["0", "1", "7"]), ["LBL001"], {"classes": 3}),
@@ -88,31 +149,74 @@ SICK: dict[str, tuple[Callable[[], Files], list[str], dict[str, Any]]] = {
     "indices as floats": (lambda: table(["0.0", "1.0", "2.0", "1.0"]), ["LBL002"], {}),
     "a word among many indices": (lambda: table(["0", "1"] * 10 + ["unknown"]), ["LBL002"], {}),
     "thirteen to one, in training": (
-        lambda: {f"{split}/{name}/{n}{split}.jpg": photo(n + (50 if split == "val" else 0) + (30 if name == "b" else 0))
-                 for split, name, count in (("train", "a", 13), ("train", "b", 1), ("val", "a", 2), ("val", "b", 2))
-                 for n in range(count)}, ["LBL005"], {}),
+        lambda: {
+            f"{split}/{name}/{n}{split}.jpg": photo(n + (50 if split == "val" else 0) + (30 if name == "b" else 0))
+            for split, name, count in (("train", "a", 13), ("train", "b", 1), ("val", "a", 2), ("val", "b", 2))
+            for n in range(count)
+        },
+        ["LBL005"],
+        {},
+    ),
     "an imbalanced table": (lambda: table(["1"] * 22 + ["0", "0"]), ["LBL005"], {}),
     "__MACOSX among classes": (
-        lambda: {**{f"{c}/{n}{c}.jpg": photo(n + ord(c)) for c in "ab" for n in range(2)}, "__MACOSX/._a": b"\0"},
-        ["LBL010"], {}),
+        lambda: {**{f"{c}/{n}{c}.jpg": photo(n + 5 * ord(c)) for c in "ab" for n in range(2)}, "__MACOSX/._a": b"\0"},
+        ["LBL010"],
+        {},
+    ),
     "checkpoints inside a split": (
-        lambda: {**split_classes({"train": ["a", "b"], "val": ["a", "b"]}),
-                 "train/.ipynb_checkpoints/0-checkpoint.jpg": photo(99)}, ["LBL010"], {}),
-    "a class of GIFs": (lambda: {**split_classes({"train": ["a", "b"]}), "train/c/1.gif": photo(50).convert("P"),
-                                 "train/c/2.gif": photo(51).convert("P")}, ["LBL010", "IMG006"], {}),
-    "a class more in validation": (lambda: split_classes({"train": ["b", "c"], "val": ["a", "b", "c"]}), ["LBL011"], {}),
+        lambda: {
+            **split_classes({"train": ["a", "b"], "val": ["a", "b"]}),
+            "train/.ipynb_checkpoints/0-checkpoint.jpg": photo(99),
+        },
+        ["LBL010"],
+        {},
+    ),
+    "a class of GIFs": (
+        lambda: {
+            **split_classes({"train": ["a", "b"]}),
+            "train/c/1.gif": photo(50).convert("P"),
+            "train/c/2.gif": photo(51).convert("P"),
+        },
+        ["LBL010", "IMG006"],
+        {},
+    ),
+    "a class more in validation": (
+        lambda: split_classes({"train": ["b", "c"], "val": ["a", "b", "c"]}),
+        ["LBL011"],
+        {},
+    ),
     "the last class missing": (lambda: split_classes({"train": ["a", "b", "c"], "val": ["a", "b"]}), ["LBL011"], {}),
     "the same names, differently written": (
-        lambda: split_classes({"train": ["cat", "dog"], "val": ["Cat", "dog"]}), ["LBL011"], {}),
+        lambda: split_classes({"train": ["cat", "dog"], "val": ["Cat", "dog"]}),
+        ["LBL011"],
+        {},
+    ),
     "a leak to the test split without its metadata": (
-        lambda: {**split_classes({"train": ["a", "b"], "test": ["a", "b"]}),
-                 "test/a/x.jpg": encoded(photo(0), comment="taken from the training set")}, ["SPL001"], {}),
+        lambda: {
+            **split_classes({"train": ["a", "b"], "test": ["a", "b"]}),
+            "test/a/x.jpg": encoded(photo(0), comment="taken from the training set"),
+        },
+        ["SPL001"],
+        {},
+    ),
     "a leak in a table with a column for the split": (
-        lambda: {**table(INDICES), "images/6.jpg": photo(0), "labels.csv": "image,label,split\n" + "".join(
-            f"{n}.jpg,{n % 3},{'train' if n < 6 else 'val'}\n" for n in range(7))}, ["SPL001"], {}),
+        lambda: {
+            **table(INDICES),
+            "images/6.jpg": photo(0),
+            "labels.csv": "image,label,split\n"
+            + "".join(f"{n}.jpg,{n % 3},{'train' if n < 6 else 'val'}\n" for n in range(7)),
+        },
+        ["SPL001"],
+        {},
+    ),
     "seventeen in batches of eight": (
-        lambda: {**{f"train/{n % 2}/{n}.jpg": photo(n) for n in range(17)},
-                 **{f"val/{n % 2}/{n}.jpg": photo(n) for n in range(20, 24)}}, ["SPL002"], {"batch": 8}),
+        lambda: {
+            **{f"train/{n % 2}/{n}.jpg": photo(n) for n in range(17)},
+            **{f"val/{n % 2}/{n}.jpg": photo(n) for n in range(20, 24)},
+        },
+        ["SPL002"],
+        {"batch": 8},
+    ),
 }
 
 

@@ -34,6 +34,12 @@ def soft(number: int) -> Image.Image:
     return areas([0, 255], number).resize((24, 18)).resize(SIZE, Image.Resampling.BICUBIC)
 
 
+def disc(number: int) -> Image.Image:
+    """A white disc on black."""
+    y, x = numpy.mgrid[: SIZE[1], : SIZE[0]]
+    return Image.fromarray((numpy.hypot(x - 20 - number, y - 18) < 12).astype(numpy.uint8) * 255)
+
+
 def coloured(number: int) -> Image.Image:
     mask = areas([0, 1, 2], number)
     mask.putpalette([0, 0, 0, 220, 20, 60, 0, 0, 142])
@@ -47,8 +53,10 @@ def ids(number: int) -> Image.Image:
 
 
 HEALTHY: dict[str, tuple[Callable[[], Files], dict[str, Any]]] = {
-    "VOC: 255 is the void": (lambda: pairs([areas([0, 15, 255], n) for n in range(3)], "JPEGImages",
-                                           "SegmentationClass"), {}),
+    "VOC: 255 is the void": (
+        lambda: pairs([areas([0, 15, 255], n) for n in range(3)], "JPEGImages", "SegmentationClass"),
+        {},
+    ),
     "foreground 1 and void 255": (lambda: pairs([areas([0, 1, 255]), areas([0, 1], 1), areas([0, 255], 2)]), {}),
     "bilevel PNG": (lambda: pairs([areas([0, 255], n).convert("1") for n in range(3)]), {}),
     "background alone": (lambda: pairs([areas([0]), areas([0]), areas([0, 1])]), {}),
@@ -59,24 +67,51 @@ HEALTHY: dict[str, tuple[Callable[[], Files], dict[str, Any]]] = {
     "16-bit instance ids": (lambda: pairs([areas([0, 1000, 1001, 24003], n) for n in range(3)]), {}),
     "an ignored 255": (lambda: pairs([areas([0, 255], n) for n in range(2)]), {"ignore_index": 255}),
     "splits with their own folders": (
-        lambda: {f"{split}/{name}": content for n, split in enumerate(("train", "val"))
-                 for name, content in ({f"images/{n}.jpg": photo(n), f"masks/{n}.png": areas([0, 1], n)}).items()}, {}),
+        lambda: {
+            f"{split}/{name}": content
+            for n, split in enumerate(("train", "val"))
+            for name, content in ({f"images/{n}.jpg": photo(n), f"masks/{n}.png": areas([0, 1], n)}).items()
+        },
+        {},
+    ),
     "splits below the folders": (
-        lambda: {f"{kind}/{split}/{n}.png": (photo(n) if kind == "images" else areas([0, 1], n))
-                 for n, split in enumerate(("training", "validation")) for kind in ("images", "annotations")}, {}),
-    "Carvana": (lambda: {**{f"train/{n}.jpg": photo(n) for n in range(3)},
-                         **{f"train_masks/{n}_mask.gif": areas([0, 1], n) for n in range(3)}}, {}),
-    "masks beside their images": (lambda: {**{f"{n}.tif": photo(n) for n in range(3)},
-                                           **{f"{n}_mask.tif": areas([0, 1], n) for n in range(3)}}, {}),
+        lambda: {
+            f"{kind}/{split}/{n}.png": (photo(n) if kind == "images" else areas([0, 1], n))
+            for n, split in enumerate(("training", "validation"))
+            for kind in ("images", "annotations")
+        },
+        {},
+    ),
+    "Carvana": (
+        lambda: {
+            **{f"train/{n}.jpg": photo(n) for n in range(3)},
+            **{f"train_masks/{n}_mask.gif": areas([0, 1], n) for n in range(3)},
+        },
+        {},
+    ),
+    "masks beside their images": (
+        lambda: {**{f"{n}.tif": photo(n) for n in range(3)}, **{f"{n}_mask.tif": areas([0, 1], n) for n in range(3)}},
+        {},
+    ),
     "several masks of one image": (
-        lambda: {**{f"benign ({n}).png": photo(n) for n in range(3)},
-                 **{f"benign ({n})_mask.png": areas([0, 1], n) for n in range(3)},
-                 "benign (1)_mask_1.png": areas([0, 1], 5)}, {}),
+        lambda: {
+            **{f"benign ({n}).png": photo(n) for n in range(3)},
+            **{f"benign ({n})_mask.png": areas([0, 1], n) for n in range(3)},
+            "benign (1)_mask_1.png": areas([0, 1], 5),
+        },
+        {},
+    ),
     "other names on each side": (
-        lambda: {**{f"images/frame_{n}_rgb.png": photo(n) for n in range(3)},
-                 **{f"masks/frame_{n}_seg.png": areas([0, 1], n) for n in range(3)}}, {}),
-    "sidecars among the masks": (lambda: {**pairs([areas([0, 1], n) for n in range(2)]), "masks/classes.txt": "a\nb",
-                                          "masks/.DS_Store": b"\0"}, {}),
+        lambda: {
+            **{f"images/frame_{n}_rgb.png": photo(n) for n in range(3)},
+            **{f"masks/frame_{n}_seg.png": areas([0, 1], n) for n in range(3)},
+        },
+        {},
+    ),
+    "sidecars among the masks": (
+        lambda: {**pairs([areas([0, 1], n) for n in range(2)]), "masks/classes.txt": "a\nb", "masks/.DS_Store": b"\0"},
+        {},
+    ),
 }
 
 SICK: dict[str, tuple[Callable[[], Files], list[str], dict[str, Any]]] = {
@@ -86,30 +121,59 @@ SICK: dict[str, tuple[Callable[[], Files], list[str], dict[str, Any]]] = {
     "a white mask": (lambda: pairs([areas([255]), areas([255])]), ["MSK001"], {}),
     "16 bits, white": (lambda: pairs([areas([0, 65535], n) for n in range(2)]), ["MSK001"], {}),
     "some of 0 and 1, some of 0 and 255": (
-        lambda: pairs([areas([0, 1]), areas([0, 255], 1), areas([0, 1], 2), areas([0, 255], 3)]), ["MSK001"], {}),
-    "grey levels with a class count": (lambda: pairs([areas([0, 255], n) for n in range(2)]), ["MSK001"],
-                                       {"classes": 2}),
+        lambda: pairs([areas([0, 1]), areas([0, 255], 1), areas([0, 1], 2), areas([0, 255], 3)]),
+        ["MSK001"],
+        {},
+    ),
+    "grey levels with a class count": (
+        lambda: pairs([areas([0, 255], n) for n in range(2)]),
+        ["MSK001"],
+        {"classes": 2},
+    ),
     "soft edges": (lambda: pairs([soft(n) for n in range(3)]), ["MSK001"], {}),
+    "an antialiased disc": (lambda: pairs([disc(n).resize((24, 18)).resize(SIZE) for n in range(3)]), ["MSK001"], {}),
     "black and white as JPEG": (
-        lambda: pairs([encoded(areas([0, 255], n), quality=75) for n in range(3)], ending="jpg"), ["MSK001"], {}),
+        lambda: pairs([encoded(disc(n), quality=75) for n in range(3)], ending="jpg"),
+        ["MSK001"],
+        {},
+    ),
     "grey in three channels": (lambda: pairs([areas([0, 255], n).convert("RGB") for n in range(3)]), ["MSK003"], {}),
     "colours with alpha": (lambda: pairs([coloured(n).convert("RGBA") for n in range(3)]), ["MSK003"], {}),
-    "one coloured mask among indices": (lambda: pairs([areas([0, 1, 2]), areas([0, 1, 2], 1), coloured(2)]),
-                                        ["MSK003"], {}),
-    "half the size, all of them": (lambda: pairs([areas([0, 1], n).resize((24, 18)) for n in range(2)]),
-                                   ["MSK004", "MSK004"], {}),
+    "one coloured mask among indices": (
+        lambda: pairs([areas([0, 1, 2]), areas([0, 1, 2], 1), coloured(2)]),
+        ["MSK003"],
+        {},
+    ),
+    "half the size, all of them": (
+        lambda: pairs([areas([0, 1], n).resize((24, 18)) for n in range(2)]),
+        ["MSK004", "MSK004"],
+        {},
+    ),
     "width and height swapped": (lambda: pairs([areas([0, 1]), areas([0, 1]).rotate(90, expand=True)]), ["MSK004"], {}),
     "drawn on the turned picture": (
-        lambda: {**pairs([areas([0, 1])]), "images/9.jpg": encoded(photo(9), exif=_turned()),
-                 "masks/9.png": areas([0, 1]).rotate(90, expand=True)}, ["MSK004", "IMG008"], {}),
-    "a mask without its image": (lambda: {**pairs([areas([0, 1], n) for n in range(3)]), "masks/x.png": areas([0, 1])},
-                                 ["MSK005"], {}),
+        lambda: {
+            **pairs([areas([0, 1])]),
+            "images/9.jpg": encoded(photo(9), exif=_turned()),
+            "masks/9.png": areas([0, 1]).rotate(90, expand=True),
+        },
+        ["MSK004", "IMG008"],
+        {},
+    ),
+    "a mask without its image": (
+        lambda: {**pairs([areas([0, 1], n) for n in range(3)]), "masks/x.png": areas([0, 1])},
+        ["MSK005"],
+        {},
+    ),
     "an image without its mask, by endings": (
         lambda: {**{f"{n}.png": photo(n) for n in range(4)}, **{f"{n}_mask.png": areas([0, 1], n) for n in range(3)}},
-        ["MSK005"], {}),
+        ["MSK005"],
+        {},
+    ),
     "most images without a mask": (
         lambda: {**pairs([areas([0, 1], n) for n in range(2)]), **{f"images/{n}.jpg": photo(n) for n in range(2, 9)}},
-        ["MSK005"], {}),
+        ["MSK005"],
+        {},
+    ),
 }
 
 

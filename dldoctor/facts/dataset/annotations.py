@@ -16,9 +16,14 @@ _TABLE = re.compile(r"\.(csv|tsv|txt|tab|lst)$", re.I)
 _LABEL = re.compile(
     r"(?P<index>(?:class|label|category|target|y)[ _\-]?(?:id|idx|index|no|num|number)|labels?|targets?|class(?:es)?|y|gt|"
     r"level|grade|diagnosis|dx|category|ground[ _\-]?truth)|(?P<name>(?:class|label|category)[ _\-]?names?|breed|species|"
-    r"genus|variety|tag|type)", re.I)
-_BOX = re.compile(r"x_?min|y_?min|x_?max|y_?max|x1|y1|x2|y2|bbox|b_?box.*|box(es)?|encoded_?pixels|rle|polygon|segmentation|"
-                  r"keypoints?|region_.*", re.I)
+    r"genus|variety|tag|type)",
+    re.I,
+)
+_BOX = re.compile(
+    r"x_?min|y_?min|x_?max|y_?max|x1|y1|x2|y2|bbox|b_?box.*|box(es)?|encoded_?pixels|rle|polygon|segmentation|"
+    r"keypoints?|region_.*",
+    re.I,
+)
 _SPLIT_COLUMN = re.compile(r"split|set|subset|partition|fold_?name|phase|usage|data_?set", re.I)
 #: files above this many bytes are no label file of pictures that lie in one folder
 LARGEST = 512 << 20
@@ -103,12 +108,22 @@ def read_label_file(path: Path, file: File, by_name: dict[str, str], split: str 
     chosen = _label_column(header, rows, picture_column)
     if chosen is None:
         return None
-    split_column = next((n for n, text in enumerate(header or ()) if n not in (picture_column, chosen)
-                         and _SPLIT_COLUMN.fullmatch(text.strip())), None)
+    split_column = next(
+        (
+            n
+            for n, text in enumerate(header or ())
+            if n not in (picture_column, chosen) and _SPLIT_COLUMN.fullmatch(text.strip())
+        ),
+        None,
+    )
     found = tuple(
-        LabelRow(file.shown, line, names(cells[picture_column]),
-                 (split_of(cells[split_column].strip()) if split_column is not None else None) or split,
-                 cells[chosen].strip())
+        LabelRow(
+            file.shown,
+            line,
+            names(cells[picture_column]),
+            (split_of(cells[split_column].strip()) if split_column is not None else None) or split,
+            cells[chosen].strip(),
+        )
         for line, cells in rows
     )
     column = header[chosen].strip() if header else f"column {chosen + 1}"
@@ -120,8 +135,11 @@ def _label_column(header: list[str] | None, rows: list[tuple[int, list[str]]], p
     if header and any(_BOX.fullmatch(text.strip()) for text in header):
         return None  # boxes: another kind of label
     if header:
-        named = [(match.lastgroup != "index", n) for n, text in enumerate(header)
-                 if n != picture and (match := _LABEL.fullmatch(text.strip()))]
+        named = [
+            (match.lastgroup != "index", n)
+            for n, text in enumerate(header)
+            if n != picture and (match := _LABEL.fullmatch(text.strip()))
+        ]
         if named:
             return min(named)[1]
     others = [n for n in range(width) if n != picture and not (header and not header[n].strip())]

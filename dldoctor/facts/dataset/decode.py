@@ -53,8 +53,14 @@ def measure(path: str, role: Role) -> Row:
 
 
 def _jpeg(data: bytes, header: jpeg.JpegHeader) -> Row:
-    row: Row = {"format": "JPEG", "width": header.width, "height": header.height, "mode": header.mode,
-                "bits": header.bits, "orientation": header.orientation}
+    row: Row = {
+        "format": "JPEG",
+        "width": header.width,
+        "height": header.height,
+        "mode": header.mode,
+        "bits": header.bits,
+        "orientation": header.orientation,
+    }
     if header.width * header.height > BOMB:
         return {**row, "outcome": "skipped", "message": "too many pixels to decode"}
     try:
@@ -63,8 +69,13 @@ def _jpeg(data: bytes, header: jpeg.JpegHeader) -> Row:
         said = str(error)
         if jpeg.tells_damage(said, header.progressive):
             rows = jpeg.rows_before_filler(data, header)
-            return {**row, "outcome": "failed", "message": said, "rows_decoded": rows,
-                    "ends_early": said.startswith("Premature end of JPEG file")}
+            return {
+                **row,
+                "outcome": "failed",
+                "message": said,
+                "rows_decoded": rows,
+                "ends_early": said.startswith("Premature end of JPEG file"),
+            }
         try:
             grey = jpeg.decode_small(data, strict=False)
         except ValueError:  # a layout that TurboJPEG does not know, such as odd chroma sampling: Pillow may
@@ -77,16 +88,26 @@ def _by_pillow(data: bytes, role: Role) -> Row:
         image = Image.open(io.BytesIO(data))
     except Exception as error:  # decoders raise whatever they like on rubbish
         return _unidentified(data, error)
-    row: Row = {"format": image.format, "width": image.width, "height": image.height, "mode": image.mode,
-                "bits": _bits(image.mode)}
+    row: Row = {
+        "format": image.format,
+        "width": image.width,
+        "height": image.height,
+        "mode": image.mode,
+        "bits": _bits(image.mode),
+    }
     if image.width * image.height > BOMB:
         return {**row, "outcome": "skipped", "message": "too many pixels to decode"}
     if image.format == "PNG" and data.startswith(png.SIGNATURE):
         chunks = png.walk(data)
         row["bits"] = chunks.bits
         if chunks.message:
-            return {**row, "outcome": "failed", "message": chunks.message, "ends_early": chunks.ends_early,
-                    "rows_decoded": chunks.rows}
+            return {
+                **row,
+                "outcome": "failed",
+                "message": chunks.message,
+                "ends_early": chunks.ends_early,
+                "rows_decoded": chunks.rows,
+            }
     try:
         image.load()
     except Exception as error:  # as above
@@ -113,8 +134,14 @@ def _unidentified(data: bytes, error: Exception) -> Row:
     known = container_of(data)
     if known is None:
         return {"outcome": "unidentified", "message": _words(error), "head": head, "blank": not data.strip(b"\0")}
-    return {"outcome": "failed", "format": known.format, "message": known.fault or _words(error), "head": head,
-            "ends_early": known.ends_early or _says_cut(str(error)), "rows_decoded": 0 if known.ends_early else None}
+    return {
+        "outcome": "failed",
+        "format": known.format,
+        "message": known.fault or _words(error),
+        "head": head,
+        "ends_early": known.ends_early or _says_cut(str(error)),
+        "rows_decoded": 0 if known.ends_early else None,
+    }
 
 
 def _words(error: Exception) -> str:
@@ -124,8 +151,16 @@ def _words(error: Exception) -> str:
 
 def _says_cut(message: str) -> bool:
     lowered = message.lower()
-    return any(word in lowered for word in ("truncated", "unexpected end", "not enough data", "end of file",
-                                            "unrecognized data stream contents"))
+    return any(
+        word in lowered
+        for word in (
+            "truncated",
+            "unexpected end",
+            "not enough data",
+            "end of file",
+            "unrecognized data stream contents",
+        )
+    )
 
 
 def _bits(mode: str) -> int:

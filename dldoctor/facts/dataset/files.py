@@ -114,8 +114,10 @@ def _walk(
     except OSError as error:
         if path and STRAY.fullmatch(path.rpartition("/")[2]):
             return Folder(path)
-        raise BadInput(f"{shown(str(Path(dataset.shown, path)))}: can't be listed ({error.strerror}); "
-                       "make it readable, or point at a folder that is") from None
+        raise BadInput(
+            f"{shown(str(Path(dataset.shown, path)))}: can't be listed ({error.strerror}); "
+            "make it readable, or point at a folder that is"
+        ) from None
     visits[here.st_dev, here.st_ino] += 1
     for entry in entries:
         below = f"{path}/{entry.name}" if path else entry.name

@@ -55,8 +55,8 @@ def read_header(data: bytes) -> JpegHeader | None:
             if end - at < 10:
                 return None
             frame = (marker, *struct.unpack_from(">BHHB", data, at + 4))
-        elif marker == 0xE1 and data[at + 4:at + 10] == b"Exif\0\0" and orientation is None:
-            orientation = exif_orientation(data[at + 10:end])
+        elif marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0" and orientation is None:
+            orientation = exif_orientation(data[at + 10 : end])
         # APPn and comments are metadata, all but Adobe's APP14, which names the colour transform
         if not (0xE0 <= marker <= 0xEF and marker != 0xEE) and marker != 0xFE:
             pixels.update(data[at:end])
@@ -69,8 +69,15 @@ def read_header(data: bytes) -> JpegHeader | None:
             kind, bits, height, width, components = frame
             if components not in _MODES:
                 return None
-            return JpegHeader(width, height, _MODES[components], bits, kind in (0xC2, 0xC6, 0xCA, 0xCE), orientation,
-                              pixels.intdigest())
+            return JpegHeader(
+                width,
+                height,
+                _MODES[components],
+                bits,
+                kind in (0xC2, 0xC6, 0xCA, 0xCE),
+                orientation,
+                pixels.intdigest(),
+            )
         at = end
     return None
 
@@ -94,8 +101,9 @@ def exif_orientation(tiff: bytes) -> int | None:
 
 def decode_small(data: bytes, strict: bool) -> Any:
     """The grey picture at 1/8 of the size; strict turns each warning of libjpeg into a ValueError with its text."""
-    return simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, fastupsample=True, min_height=1, min_width=1,
-                                  min_factor=8, strict=strict)[:, :, 0]
+    return simplejpeg.decode_jpeg(
+        data, "GRAY", fastdct=True, fastupsample=True, min_height=1, min_width=1, min_factor=8, strict=strict
+    )[:, :, 0]
 
 
 def tells_damage(warning: str, progressive: bool) -> bool:

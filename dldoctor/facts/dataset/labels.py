@@ -27,8 +27,16 @@ class LabelTable(TableFact):
 
     waiting_for: ClassVar[str] = "the labels"
     schema: ClassVar[dict[str, str]] = {
-        "source": "String", "line": "Int64", "column": "String", "named": "Boolean", "picture": "String",
-        "split": "String", "text": "String", "form": "String", "value": "Float64", "name": "String",
+        "source": "String",
+        "line": "Int64",
+        "column": "String",
+        "named": "Boolean",
+        "picture": "String",
+        "split": "String",
+        "text": "String",
+        "form": "String",
+        "value": "Float64",
+        "name": "String",
     }
 
     @classmethod
@@ -51,19 +59,37 @@ def _of_folders(inventory: Inventory) -> list[dict[str, Any]]:
         for number, folder in enumerate(sorted(here, key=lambda folder: folder.name)):
             numbers[split, folder.name] = number
     return [
-        {"source": sources[picture.split], "picture": picture.file.shown, "split": picture.split, "named": True,
-         "text": picture.label, "form": "index", "value": float(numbers[picture.split, picture.label]),
-         "name": picture.label}
-        for picture in inventory.pictures if picture.label is not None
+        {
+            "source": sources[picture.split],
+            "picture": picture.file.shown,
+            "split": picture.split,
+            "named": True,
+            "text": picture.label,
+            "form": "index",
+            "value": float(numbers[picture.split, picture.label]),
+            "name": picture.label,
+        }
+        for picture in inventory.pictures
+        if picture.label is not None
     ]
 
 
 def _of_files(inventory: Inventory) -> list[dict[str, Any]]:
     return [
-        {"source": file.path, "line": row.line, "column": file.column, "named": file.named,
-         "picture": row.picture and shown(row.picture), "split": row.split, "text": row.text, "form": form_of(row.text),
-         "value": float(row.text) if form_of(row.text) in ("index", "number") else None, "name": None}
-        for file in inventory.label_files for row in file.rows
+        {
+            "source": file.path,
+            "line": row.line,
+            "column": file.column,
+            "named": file.named,
+            "picture": row.picture and shown(row.picture),
+            "split": row.split,
+            "text": row.text,
+            "form": form_of(row.text),
+            "value": float(row.text) if form_of(row.text) in ("index", "number") else None,
+            "name": None,
+        }
+        for file in inventory.label_files
+        for row in file.rows
     ]
 
 

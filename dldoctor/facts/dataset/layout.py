@@ -68,10 +68,20 @@ class Layout(Fact):
     @classmethod
     def gather(cls, inventory: Inventory) -> Self:
         rows = [row for file in inventory.label_files for row in file.rows]
-        names = sorted({folder.name for folder in inventory.class_folders if not folder.stray and folder.pictures}
-                       or {row.text for row in rows if row.text})
-        return cls(inventory.kind, inventory.by, inventory.splits, tuple(names), len(inventory.pictures),
-                   len(inventory.masks), inventory.sidecars, inventory.class_folders)
+        names = sorted(
+            {folder.name for folder in inventory.class_folders if not folder.stray and folder.pictures}
+            or {row.text for row in rows if row.text}
+        )
+        return cls(
+            inventory.kind,
+            inventory.by,
+            inventory.splits,
+            tuple(names),
+            len(inventory.pictures),
+            len(inventory.masks),
+            inventory.sidecars,
+            inventory.class_folders,
+        )
 
 
 @dataclass(frozen=True)
@@ -106,8 +116,10 @@ class Inventory(Fact):
         if dataset.layout is not None and dataset.layout not in LAYOUTS:
             raise BadInput(f"--layout {dataset.layout}: write one of {', '.join(LAYOUTS)}")
         if not listing.root.all_pictures:
-            raise BadInput(f"{dataset.shown}: no picture in it or below "
-                           f"({_counted(listing.root)}); point at the folder that holds the pictures")
+            raise BadInput(
+                f"{dataset.shown}: no picture in it or below "
+                f"({_counted(listing.root)}); point at the folder that holds the pictures"
+            )
         splits = []
         for name, path in dataset.splits:
             folder = listing.root.find(path)
@@ -120,7 +132,9 @@ class Inventory(Fact):
             if found is not None:
                 counted = replace(found, sidecars=len(listing.root.all_others))
                 return cls(**{**vars(counted), "by": "--layout " + name if dataset.layout else found.by})
-        raise BadInput(f"{dataset.shown}: is not laid out as --layout {dataset.layout} ({_WANTS[dataset.layout or '']})")
+        raise BadInput(
+            f"{dataset.shown}: is not laid out as --layout {dataset.layout} ({_WANTS[dataset.layout or '']})"
+        )
 
 
 def _counted(root: Folder) -> str:
@@ -134,8 +148,13 @@ def _listed(names: Sequence[str]) -> str:
 
 def _inward(root: Folder) -> Folder:
     """Past folders that hold nothing but one folder: an archive unpacked into a folder of its own name."""
-    while (len(root.bearing) == 1 and not root.pictures and not split_folders(root)
-           and len(root.bearing[0].bearing) > 0 and not is_images(root.bearing[0].name)):
+    while (
+        len(root.bearing) == 1
+        and not root.pictures
+        and not split_folders(root)
+        and len(root.bearing[0].bearing) > 0
+        and not is_images(root.bearing[0].name)
+    ):
         root = root.bearing[0]
     return root
 
@@ -174,12 +193,23 @@ def _csv(root: Folder, splits: list[tuple[str, Folder]], dataset: DatasetFolder)
     pictures = []
     for file in root.all_pictures:
         row = named.get(file.path)
-        pictures.append(Picture(file, in_split.get(file.path) or (row.split if row else None), row.text if row else None))
-    found = [replace(label_file, rows=tuple(replace(row, split=row.split or in_split.get(row.picture or ""))
-                                            for row in label_file.rows)) for label_file in found]
+        pictures.append(
+            Picture(file, in_split.get(file.path) or (row.split if row else None), row.text if row else None)
+        )
+    found = [
+        replace(
+            label_file,
+            rows=tuple(replace(row, split=row.split or in_split.get(row.picture or "")) for row in label_file.rows),
+        )
+        for label_file in found
+    ]
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return Inventory("csv", f"{found[0].path}, whose column {found[0].column!r} labels the pictures{more}", tuple(pictures),
-                     label_files=tuple(found))
+    return Inventory(
+        "csv",
+        f"{found[0].path}, whose column {found[0].column!r} labels the pictures{more}",
+        tuple(pictures),
+        label_files=tuple(found),
+    )
 
 
 def _repeats_folders(named: Mapping[str, LabelRow], bases: list[tuple[str | None, Folder]]) -> bool:
@@ -214,8 +244,12 @@ def _image_folder(root: Folder, splits: list[tuple[str, Folder]], dataset: Datas
         for folder in base.folders:
             pictures += [Picture(file, split, folder.name) for file in folder.all_pictures]
     where = f"each of {_listed([base.shown for _, base in labelled])}" if labelled[0][0] else labelled[0][1].shown
-    return Inventory("imagefolder", f"{len(names)} folders of pictures in {where}",
-                     (*pictures, *_rest(root, pictures, bases)), class_folders=tuple(classes))
+    return Inventory(
+        "imagefolder",
+        f"{len(names)} folders of pictures in {where}",
+        (*pictures, *_rest(root, pictures, bases)),
+        class_folders=tuple(classes),
+    )
 
 
 def _holds_classes(base: Folder) -> bool:
@@ -229,9 +263,15 @@ def _class_folder(split: str | None, folder: Folder, stray: bool) -> ClassFolder
     for file in files:
         ending = file.name.rpartition(".")[2].lower() if "." in file.name[1:] else ""
         endings[ending] = endings.get(ending, 0) + 1
-    return ClassFolder(folder.shown, split, folder.name, len(folder.all_pictures),
-                       sum(file.name.lower().endswith(LOADABLE) for file in files),
-                       tuple(sorted(endings, key=lambda ending: -endings[ending])), stray)
+    return ClassFolder(
+        folder.shown,
+        split,
+        folder.name,
+        len(folder.all_pictures),
+        sum(file.name.lower().endswith(LOADABLE) for file in files),
+        tuple(sorted(endings, key=lambda ending: -endings[ending])),
+        stray,
+    )
 
 
 def _plain(root: Folder, splits: list[tuple[str, Folder]], dataset: DatasetFolder) -> Inventory | None:
@@ -250,11 +290,20 @@ def _rest(root: Folder, pictures: Iterable[Picture], bases: Iterable[tuple[str |
 
 #: in the order they are tried
 LAYOUTS: dict[str, Callable[[Folder, list[tuple[str, Folder]], DatasetFolder], Inventory | None]] = {
-    "pairs": _pairs, "csv": _csv, "imagefolder": _image_folder, "pictures": _plain,
+    "pairs": _pairs,
+    "csv": _csv,
+    "imagefolder": _image_folder,
+    "pictures": _plain,
 }
-TITLES = {"pairs": "image/mask pairs", "csv": "pictures with a label file", "imagefolder": "ImageFolder",
-          "pictures": "pictures"}
-_WANTS = {"pairs": "folders such as images/ and masks/, or names ending in _mask, whose names match",
-          "csv": "a table with a column that names the pictures and a column label, class or target",
-          "imagefolder": "one folder of pictures for each class, perhaps inside train/ and val/",
-          "pictures": "pictures"}
+TITLES = {
+    "pairs": "image/mask pairs",
+    "csv": "pictures with a label file",
+    "imagefolder": "ImageFolder",
+    "pictures": "pictures",
+}
+_WANTS = {
+    "pairs": "folders such as images/ and masks/, or names ending in _mask, whose names match",
+    "csv": "a table with a column that names the pictures and a column label, class or target",
+    "imagefolder": "one folder of pictures for each class, perhaps inside train/ and val/",
+    "pictures": "pictures",
+}

@@ -32,5 +32,10 @@ def mask_values(image: Image.Image) -> dict[str, Any]:
         values, counts = numpy.unique(pixels, return_counts=True)
     fractional = bool(values.dtype.kind == "f" and numpy.any(values != numpy.round(values)))
     most = numpy.sort(numpy.argsort(-counts, kind="stable")[:KEPT])
-    return {"grey": grey, "distinct": len(values), "fractional": fractional,
-            "values": [int(value) for value in values[most]], "counts": [int(count) for count in counts[most]]}
+    return {
+        "grey": grey,
+        "distinct": len(values),
+        "fractional": fractional,
+        "values": [int(value) for value in values[most]],
+        "counts": [int(count) for count in counts[most]],
+    }

@@ -24,10 +24,26 @@ class MaskTable(TableFact):
 
     waiting_for: ClassVar[str] = "the masks to be decoded"
     schema: ClassVar[dict[str, str]] = {
-        "path": "String", "image": "String", "split": "String", "size": "Int64", "outcome": "String",
-        "message": "String", "format": "String", "width": "Int64", "height": "Int64", "mode": "String", "bits": "Int64",
-        "rows_decoded": "Int64", "ends_early": "Boolean", "head": "String", "blank": "Boolean", "grey": "Boolean",
-        "distinct": "Int64", "fractional": "Boolean", "image_width": "Int64", "image_height": "Int64",
+        "path": "String",
+        "image": "String",
+        "split": "String",
+        "size": "Int64",
+        "outcome": "String",
+        "message": "String",
+        "format": "String",
+        "width": "Int64",
+        "height": "Int64",
+        "mode": "String",
+        "bits": "Int64",
+        "rows_decoded": "Int64",
+        "ends_early": "Boolean",
+        "head": "String",
+        "blank": "Boolean",
+        "grey": "Boolean",
+        "distinct": "Int64",
+        "fractional": "Boolean",
+        "image_width": "Int64",
+        "image_height": "Int64",
         "image_orientation": "Int64",
     }
 
@@ -38,16 +54,25 @@ class MaskTable(TableFact):
         if not inventory.pairs:
             raise Unavailable("the dataset has no masks")
         pairs = polars.DataFrame(
-            {"path": [pair.mask and shown(pair.mask.path) for pair in inventory.pairs],
-             "image": [pair.image and shown(pair.image.path) for pair in inventory.pairs],
-             "split": [pair.split for pair in inventory.pairs]},
+            {
+                "path": [pair.mask and shown(pair.mask.path) for pair in inventory.pairs],
+                "image": [pair.image and shown(pair.image.path) for pair in inventory.pairs],
+                "split": [pair.split for pair in inventory.pairs],
+            },
             schema={"path": polars.String, "image": polars.String, "split": polars.String},
         )
-        images = measurements.of("picture").filter(polars.col("outcome") == "decoded").select(
-            polars.col("path").alias("image"), polars.col("width").alias("image_width"),
-            polars.col("height").alias("image_height"), polars.col("orientation").alias("image_orientation"))
+        images = (
+            measurements.of("picture")
+            .filter(polars.col("outcome") == "decoded")
+            .select(
+                polars.col("path").alias("image"),
+                polars.col("width").alias("image_width"),
+                polars.col("height").alias("image_height"),
+                polars.col("orientation").alias("image_orientation"),
+            )
+        )
         masks = measurements.of("mask")
         frame = pairs.join(masks, on="path", how="left", maintain_order="left").join(
-            images, on="image", how="left", maintain_order="left")
+            images, on="image", how="left", maintain_order="left"
+        )
         return cls(frame.select([*cls.schema, *Measurements.lists]))
-

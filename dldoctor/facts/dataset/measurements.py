@@ -23,11 +23,29 @@ class Measurements(TableFact):
     saved: ClassVar[bool] = False
     waiting_for: ClassVar[str] = "the pictures to be decoded"
     schema: ClassVar[dict[str, str]] = {
-        "path": "String", "role": "String", "size": "Int64", "mtime_ns": "Int64", "outcome": "String",
-        "message": "String", "format": "String", "width": "Int64", "height": "Int64", "mode": "String", "bits": "Int64",
-        "orientation": "Int64", "rows_decoded": "Int64", "ends_early": "Boolean", "head": "String", "blank": "Boolean",
-        "bytes_hash": "String", "pixels_hash": "String", "grey_mean": "Float64", "grey_deviation": "Float64",
-        "grey": "Boolean", "distinct": "Int64", "fractional": "Boolean",
+        "path": "String",
+        "role": "String",
+        "size": "Int64",
+        "mtime_ns": "Int64",
+        "outcome": "String",
+        "message": "String",
+        "format": "String",
+        "width": "Int64",
+        "height": "Int64",
+        "mode": "String",
+        "bits": "Int64",
+        "orientation": "Int64",
+        "rows_decoded": "Int64",
+        "ends_early": "Boolean",
+        "head": "String",
+        "blank": "Boolean",
+        "bytes_hash": "String",
+        "pixels_hash": "String",
+        "grey_mean": "Float64",
+        "grey_deviation": "Float64",
+        "grey": "Boolean",
+        "distinct": "Int64",
+        "fractional": "Boolean",
     }
     lists: ClassVar[tuple[str, ...]] = ("values", "counts")
 
@@ -44,8 +62,12 @@ class Measurements(TableFact):
         schema: dict[str, Any] = {name: getattr(polars, kind) for name, kind in cls.schema.items()}
         schema |= {name: polars.List(polars.Int64) for name in cls.lists}
         wanted = polars.DataFrame(
-            {"path": [file.shown for file, _ in files], "role": [role for _, role in files],
-             "size": [file.size for file, _ in files], "mtime_ns": [file.mtime_ns for file, _ in files]},
+            {
+                "path": [file.shown for file, _ in files],
+                "role": [role for _, role in files],
+                "size": [file.size for file, _ in files],
+                "mtime_ns": [file.mtime_ns for file, _ in files],
+            },
             schema={name: schema[name] for name in ("path", "role", "size", "mtime_ns")},
         ).with_row_index("number")
         cache = MeasurementCache(resources.cache, dataset.path, schema) if resources.cache else None
@@ -67,8 +89,12 @@ class Measurements(TableFact):
             resources.progress.start(label, len(todo))
             root = str(dataset.path)
             try:
-                measure_all([(f"{root}/{files[number][0].path}", files[number][1]) for number in todo],
-                            [max(0, files[number][0].size) for number in todo], resources, done)
+                measure_all(
+                    [(f"{root}/{files[number][0].path}", files[number][1]) for number in todo],
+                    [max(0, files[number][0].size) for number in todo],
+                    resources,
+                    done,
+                )
             finally:
                 if cache is not None:
                     cache.close()

@@ -12,18 +12,25 @@ from dldoctor.facts.dataset.files import File, Folder
 _SPLIT = re.compile(
     r"(?:(?:images?|imgs?|data|set|split)[ _\-]?)?"
     r"(?P<split>train(?:ing|val)?|val(?:id(?:ation)?)?|dev|test(?:ing)?|eval(?:uation)?|hold[_\-]?out)"
-    r"(?:[ _\-]?(?:images?|imgs?|data(?:set)?|set|split|\d+))*", re.I)
+    r"(?:[ _\-]?(?:images?|imgs?|data(?:set)?|set|split|\d+))*",
+    re.I,
+)
 _CANONICAL = {"tr": "train", "va": "val", "de": "val", "te": "test", "ev": "test", "ho": "test"}
 _IMAGES = re.compile(
     r"(?:jpeg|png|color|raw|input|rgb)?[ _\-]?(?:images?|imgs?)|leftImg8bit|inputs?|photos?|pictures?|pics|rgb|frames?|"
-    r"data|x", re.I)
+    r"data|x",
+    re.I,
+)
 _MASKS = re.compile(
     r"(?:[a-z]+[ _\-])?(?P<kind>masks?|segmentation[ _\-]?class(?:es)?|seg(?:mentation)?s?[ _\-]?(?:masks?|maps?|labels?)?|"
     r"labels?|label[ _\-]?(?:masks?|maps?|images?)|annotations?|annots?|gt|gt[ _\-]?fine|ground[ _\-]?truths?|"
-    r"trimaps?|targets?|mattes?|y)", re.I)
+    r"trimaps?|targets?|mattes?|y)",
+    re.I,
+)
 _MASK_ENDING = re.compile(
     r"(?P<image>.+?)[ _\-.](?:masks?|seg|segmentation|labels?|gt|ground_?truth|matte|annotation|trimap)(?:[ _\-]?\d+)?",
-    re.I)
+    re.I,
+)
 _MASK_BEGINNING = re.compile(r"(?:masks?|seg|gt|label)[_\-](?P<image>.+)", re.I)
 
 
@@ -83,7 +90,7 @@ def keys(files: Sequence[File], base: str, bare: bool) -> dict[str, File]:
     for file, stem in zip(files, stems, strict=True):
         key = image_stem_of_mask(stem) or stem
         if len(stem) > before + after and (before or after):
-            key = stem[before:len(stem) - after]
+            key = stem[before : len(stem) - after]
         doubled[key] += 1
         found[key] = file
     return {key: file for key, file in found.items() if doubled[key] == 1}
@@ -103,9 +110,9 @@ def common_affixes(stems: Iterable[str]) -> tuple[int, int]:
 def _letters(prefix: str, names: list[str]) -> str:
     """`img` of `img1`, `img2`: a common beginning counts when digits follow it everywhere."""
     letters = prefix.rstrip("0123456789")
-    return letters if all(name[len(letters):].isdigit() for name in names) else ""
+    return letters if all(name[len(letters) :].isdigit() for name in names) else ""
 
 
 def _below(file: File, base: str) -> str:
-    path = file.path[len(base) + 1:] if base else file.path
+    path = file.path[len(base) + 1 :] if base else file.path
     return path.rpartition(".")[0] or path

@@ -75,8 +75,11 @@ def _sibling_folders(base: Folder) -> Iterator[tuple[str | None, Folder, Folder]
     for images, split, rest in named:
         if not (is_images(rest) or (split is not None and not rest)):
             continue
-        masks = [folder for folder, other, kind in named
-                 if folder is not images and other == split and is_masks(kind) and not (is_images(kind) and kind == rest)]
+        masks = [
+            folder
+            for folder, other, kind in named
+            if folder is not images and other == split and is_masks(kind) and not (is_images(kind) and kind == rest)
+        ]
         if not masks:
             continue
         # several kinds of mask may lie side by side (SegmentationClass, SegmentationObject): the one that says class
@@ -117,8 +120,11 @@ def _by_endings(bases: list[tuple[str | None, Folder]]) -> Pairing | None:
                 continue
             seen.add(folder.path)
             stems = {file.stem: file for file in folder.pictures}
-            partner = {file.path: stems[stem] for file in folder.pictures
-                       if (stem := image_stem_of_mask(file.stem)) is not None and stem in stems}
+            partner = {
+                file.path: stems[stem]
+                for file in folder.pictures
+                if (stem := image_stem_of_mask(file.stem)) is not None and stem in stems
+            }
             with_mask = {image.path for image in partner.values()}
             example = example or next((file.name for file in folder.pictures if file.path in partner), "")
             for file in folder.pictures:

@@ -26,9 +26,14 @@ class ImageTable(TableFact):
 
     waiting_for: ClassVar[str] = "the pictures to be decoded"
     schema: ClassVar[dict[str, str]] = {
-        "path": "String", "split": "String", "label": "String",
-        **{name: kind for name, kind in Measurements.schema.items()
-           if name not in ("path", "role", "mtime_ns", "grey", "distinct", "fractional")},
+        "path": "String",
+        "split": "String",
+        "label": "String",
+        **{
+            name: kind
+            for name, kind in Measurements.schema.items()
+            if name not in ("path", "role", "mtime_ns", "grey", "distinct", "fractional")
+        },
     }
 
     @classmethod
@@ -36,9 +41,11 @@ class ImageTable(TableFact):
         import polars
 
         sorted_in = polars.DataFrame(
-            {"path": [picture.file.shown for picture in inventory.pictures],
-             "split": [picture.split for picture in inventory.pictures],
-             "label": [picture.label for picture in inventory.pictures]},
+            {
+                "path": [picture.file.shown for picture in inventory.pictures],
+                "split": [picture.split for picture in inventory.pictures],
+                "label": [picture.label for picture in inventory.pictures],
+            },
             schema={"path": polars.String, "split": polars.String, "label": polars.String},
         )
         frame = measurements.of("picture").join(sorted_in, on="path", how="left", maintain_order="left")

@@ -32,11 +32,11 @@ def walk(data: bytes) -> PngChunks:
         if at + 8 > size:
             return _cut(f"the file ends inside a chunk's header at byte {at}", header, pixels)
         (length,) = struct.unpack_from(">I", data, at)
-        name = data[at + 4:at + 8]
+        name = data[at + 4 : at + 8]
         shown = name.decode("ascii", "replace")
         body_end = at + 8 + length
         if name == b"IDAT":
-            pixels.append(data[at + 8:body_end])
+            pixels.append(data[at + 8 : body_end])
         if name == b"IHDR" and length >= 13 and body_end <= size:
             width, height, bits, colour = struct.unpack_from(">IIBB", data, at + 8)
             header = (width, height, bits, colour, data[at + 20])
@@ -44,12 +44,14 @@ def walk(data: bytes) -> PngChunks:
             if not name.isalpha():
                 return PngChunks(f"no chunk where one must begin, at byte {at}", False, None, header and header[2])
             if name == b"IEND":  # every pixel is there
-                return PngChunks("the closing IEND chunk is incomplete", True, header and header[1],
-                                 header and header[2])
-            return _cut(f"the file ends {body_end + 4 - size} bytes before the end of its {shown} chunk", header,
-                        pixels)
+                return PngChunks(
+                    "the closing IEND chunk is incomplete", True, header and header[1], header and header[2]
+                )
+            return _cut(
+                f"the file ends {body_end + 4 - size} bytes before the end of its {shown} chunk", header, pixels
+            )
         (written,) = struct.unpack_from(">I", data, body_end)
-        computed = zlib.crc32(memoryview(data)[at + 4:body_end])
+        computed = zlib.crc32(memoryview(data)[at + 4 : body_end])
         if written != computed:
             fault = f"checksum of the {shown} chunk at byte {at} is wrong"
             if name[:1].isupper():

@@ -106,9 +106,9 @@ def _serve(
                         report(chunk[0], {"outcome": death.outcome, "message": death.message})
                         break
                     # Results may have been lost with the worker: the rest goes one by one, which finds the culprit.
-                    for index in chunk[answered + 1:]:
+                    for index in chunk[answered + 1 :]:
                         chunks.put([index])
-                    chunk = chunk[answered:answered + 1]
+                    chunk = chunk[answered : answered + 1]
                     continue
                 for index, row in zip(chunk, rows, strict=True):
                     report(index, row)
@@ -127,8 +127,11 @@ class _Worker:
         self.started = False
         self.rest = b""
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "dldoctor.facts.dataset.worker"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment(),
+            [sys.executable, "-P", "-m", "dldoctor.facts.dataset.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
         )
 
     def ask(self, tasks: Sequence[Task]) -> list[Row]:
@@ -171,8 +174,10 @@ class _Worker:
     def _death(self, rows: list[Row]) -> Exception:
         status = self.process.wait()
         if not self.started and status > 0:
-            return RuntimeError(f"the decoding worker can't start (exit status {status}); "
-                                f"try {sys.executable} -P -m dldoctor.facts.dataset.worker")
+            return RuntimeError(
+                f"the decoding worker can't start (exit status {status}); "
+                f"try {sys.executable} -P -m dldoctor.facts.dataset.worker"
+            )
         if status < 0 and -status in set(signal.Signals):
             return WorkerDied("died", f"was killed by {signal.Signals(-status).name}", rows)
         return WorkerDied("died", f"ended with exit status {status}", rows)
@@ -194,5 +199,10 @@ def _environment() -> dict[str, str]:
 
     package = str(Path(__file__).resolve().parents[3])
     known = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": package + (os.pathsep + known if known else ""), "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {
+        **os.environ,
+        "PYTHONPATH": package + (os.pathsep + known if known else ""),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

@@ -25,5 +25,9 @@ class SplitTable(TableFact):
         else:
             labelled = any(picture.label for picture in inventory.pictures)
             counted = Counter(picture.split for picture in inventory.pictures if picture.label or not labelled)
-        return cls.from_rows([{"split": split, "samples": samples}
-                              for split, samples in sorted(counted.items(), key=lambda item: item[0] or "")])
+        return cls.from_rows(
+            [
+                {"split": split, "samples": samples}
+                for split, samples in sorted(counted.items(), key=lambda item: item[0] or "")
+            ]
+        )
