@@ -11,7 +11,8 @@ from dldoctor.examine import scan
 from dldoctor.outcome import Entry
 from dldoctor.resources import Resources
 
-PHOTO = Image.fromarray(data.astronaut()).resize((128, 96))
+ASTRONAUT = Image.fromarray(data.astronaut())  # type: ignore[no-untyped-call]  # scikit-image has no types
+PHOTO = ASTRONAUT.resize((128, 96))
 
 
 def photo(number: int, size: tuple[int, int] = (48, 36)) -> Image.Image:

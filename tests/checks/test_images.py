@@ -10,7 +10,7 @@ from PIL import Image
 
 from .dataset_folder import codes, encoded, findings, photo, put
 
-Content = bytes | Image.Image
+Files = dict[str, bytes | str | Image.Image]
 JPEG = encoded(photo(1), quality=90)
 PNG = encoded(photo(2), "PNG")
 
@@ -48,7 +48,7 @@ def _odd_sampling() -> bytes:
     return bytes(data)
 
 
-HEALTHY: dict[str, Callable[[], dict[str, Content]]] = {
+HEALTHY: dict[str, Callable[[], Files]] = {
     "CMYK throughout": lambda: {"b.jpg": encoded(photo(4).convert("CMYK"))},
     "grey JPEG and grey PNG": lambda: {"a.jpg": photo(1).convert("L"), "b.png": photo(2).convert("L")},
     "progressive": lambda: {"a.jpg": encoded(photo(1), progressive=True)},
@@ -83,7 +83,7 @@ HEALTHY: dict[str, Callable[[], dict[str, Content]]] = {
     "two black pictures": lambda: {"a.png": Image.new("L", (20, 20)), "b.png": Image.new("L", (20, 20))},
 }
 
-SICK: dict[str, tuple[Callable[[], dict[str, Content]], list[str]]] = {
+SICK: dict[str, tuple[Callable[[], Files], list[str]]] = {
     "the last two bytes missing": (lambda: {"a.jpg": JPEG[:-2]}, ["IMG001"]),
     "cut in the header": (lambda: {"a.jpg": JPEG[:200]}, ["IMG001"]),
     "cut and closed again": (lambda: {"a.jpg": JPEG[: len(JPEG) // 2] + b"\xff\xd9"}, ["IMG004"]),

@@ -14,9 +14,9 @@ from dldoctor.facts.dataset.names import split_of
 
 _TABLE = re.compile(r"\.(csv|tsv|txt|tab|lst)$", re.I)
 _LABEL = re.compile(
-    r"(?P<index>(?:class|label|category|target|y)[ _\-]?(?:id|idx|index|no|num|number)|labels?|targets?|class(?:es)?|y|gt|"
-    r"level|grade|diagnosis|dx|category|ground[ _\-]?truth)|(?P<name>(?:class|label|category)[ _\-]?names?|breed|species|"
-    r"genus|variety|tag|type)",
+    r"(?P<index>(?:class|label|category|target|y)[ _\-]?(?:id|idx|index|no|num|number)|labels?|targets?|class(?:es)?|"
+    r"y|gt|level|grade|diagnosis|dx|category|ground[ _\-]?truth)|"
+    r"(?P<name>(?:class|label|category)[ _\-]?names?|breed|species|genus|variety|tag|type)",
     re.I,
 )
 _BOX = re.compile(
@@ -160,14 +160,11 @@ def _read_table(path: Path) -> list[tuple[int, list[str]]] | None:
     if _regularity(lines, delimiter) == 0:
         return None
     reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=delimiter == " ")
-    rows = []
     try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells) and not cells[0].startswith("#"):
-                rows.append((reader.line_num, cells))
+        numbered = [(reader.line_num, cells) for cells in reader]
     except csv.Error:
         return None
-    return rows or None
+    return [(line, cells) for line, cells in numbered if any(map(str.strip, cells)) and cells[0][:1] != "#"] or None
 
 
 def _regularity(lines: list[str], mark: str) -> float:

@@ -71,7 +71,7 @@ class MeasurementCache:
             return
         if len(self.parts) > PARTS:
             merged = self.load()
-            old = self.parts
+            old = list(self.parts)
             if self._write_frame(merged):
                 for part in old:
                     part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Worker side: what a file begins as, when Pillow can make nothing of it, and whether its own lengths go beyond its end."""
+"""Worker side: what a file that Pillow makes nothing of begins as, and whether it is shorter than it says."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def decode_small(data: bytes, strict: bool) -> Any:
 
 def tells_damage(warning: str, progressive: bool) -> bool:
     """Whether a text of libjpeg means lost pixels. Some encoders leave a few stray bytes before a marker; a run of
-    them, or any inside a scan or between the scans of a progressive file, is what a decoder leaves that lost its way."""
+    them, or any inside a scan or between the scans of a progressive file, is left by a decoder that lost its way."""
     if not warning.startswith(_DAMAGE):
         return False
     words = warning.split()

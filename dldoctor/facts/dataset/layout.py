@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar, Self
 
 from dldoctor.fact import BadInput, Fact
 from dldoctor.facts.dataset.annotations import LabelFile, LabelRow, label_files
 from dldoctor.facts.dataset.files import LOADABLE, File, Folder, Listing
-from dldoctor.facts.dataset.names import is_images, split_folders
+from dldoctor.facts.dataset.names import is_images, is_masks, split_folders
 from dldoctor.facts.dataset.pairing import MaskPair, find_pairs
 from dldoctor.facts.subjects import DatasetFolder
 
@@ -214,15 +213,15 @@ def _csv(root: Folder, splits: list[tuple[str, Folder]], dataset: DatasetFolder)
 
 def _repeats_folders(named: Mapping[str, LabelRow], bases: list[tuple[str | None, Folder]]) -> bool:
     """Whether the label file only says again what the class folders say: each folder has one label of its own."""
-    labels: dict[str, set[str]] = {}
+    labels: dict[str, list[str]] = {}
     for _, base in bases:
         for folder in base.bearing:
-            for file in folder.all_pictures:
-                row = named.get(file.path)
-                if row is not None:
-                    labels.setdefault(folder.name, set()).add(row.text)
-    distinct = [next(iter(texts)) for texts in labels.values() if len(texts) == 1]
-    return len(labels) > 1 and len(distinct) == len(labels) == len(set(distinct))
+            rows = (named.get(file.path) for file in folder.all_pictures)
+            labels.setdefault(folder.name, []).extend(row.text for row in rows if row is not None)
+    said = [set(texts) for texts in labels.values() if texts]
+    one_each = all(len(texts) == 1 for texts in said) and len(set().union(*said)) == len(said)
+    # with one picture in each folder any table would do that
+    return len(said) > 1 and one_each and sum(map(len, labels.values())) >= 2 * len(said)
 
 
 def _image_folder(root: Folder, splits: list[tuple[str, Folder]], dataset: DatasetFolder) -> Inventory | None:
@@ -233,14 +232,17 @@ def _image_folder(root: Folder, splits: list[tuple[str, Folder]], dataset: Datas
     enough = len(names) > 1 or (len(labelled) > 1 and not any(is_images(name) for name in names))
     if not (names and (enough or dataset.layout)):
         return None
+    beside = [folder for _, base in labelled for folder in base.folders if not folder.all_pictures]
+    if dataset.layout is None and any(is_masks(folder.name) and folder.all_others for folder in beside):
+        return None  # annotations/ or labels/ beside them: these folders are parts, not classes
     pictures: list[Picture] = []
     classes: list[ClassFolder] = []
     for split, base in bases:
         if (split, base) not in labelled:
             pictures += [Picture(file, split) for file in base.all_pictures]
             continue
-        for folder in (*base.folders, *base.strays):
-            classes.append(_class_folder(split, folder, folder in base.strays))
+        classes += [_class_folder(split, folder, stray=False) for folder in base.folders]
+        classes += [_class_folder(split, folder, stray=True) for folder in base.strays]
         for folder in base.folders:
             pictures += [Picture(file, split, folder.name) for file in folder.all_pictures]
     where = f"each of {_listed([base.shown for _, base in labelled])}" if labelled[0][0] else labelled[0][1].shown

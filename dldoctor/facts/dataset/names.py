@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,7 +21,7 @@ _IMAGES = re.compile(
     re.I,
 )
 _MASKS = re.compile(
-    r"(?:[a-z]+[ _\-])?(?P<kind>masks?|segmentation[ _\-]?class(?:es)?|seg(?:mentation)?s?[ _\-]?(?:masks?|maps?|labels?)?|"
+    r"(?:[a-z]+[ _\-])?(?:masks?|segmentation[ _\-]?class(?:es)?|seg(?:mentation)?s?[ _\-]?(?:masks?|maps?|labels?)?|"
     r"labels?|label[ _\-]?(?:masks?|maps?|images?)|annotations?|annots?|gt|gt[ _\-]?fine|ground[ _\-]?truths?|"
     r"trimaps?|targets?|mattes?|y)",
     re.I,
@@ -101,10 +100,16 @@ def common_affixes(stems: Iterable[str]) -> tuple[int, int]:
     names = list(dict.fromkeys(stems))
     if len(names) < 2:
         return 0, 0
-    before = re.sub(r"[^_\-. ]*$", "", os.path.commonprefix(names)) or _letters(os.path.commonprefix(names), names)
-    ends = [name[::-1] for name in names]
-    after = re.sub(r"[^_\-. ]*$", "", os.path.commonprefix(ends))
+    shared = _beginning(names)
+    before = re.sub(r"[^_\-. ]*$", "", shared) or _letters(shared, names)
+    after = re.sub(r"[^_\-. ]*$", "", _beginning([name[::-1] for name in names]))
     return len(before), len(after)
+
+
+def _beginning(names: Sequence[str]) -> str:
+    """What all names begin with: what the first and the last in order do."""
+    least, most = min(names), max(names)
+    return least[: next((n for n, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), len(least))]
 
 
 def _letters(prefix: str, names: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import select
@@ -187,10 +188,8 @@ class _Worker:
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(BrokenPipeError):  # what was still buffered for a dead worker
                     pipe.close()
-                except BrokenPipeError:  # what was still buffered for a dead worker
-                    pass
 
 
 def _environment() -> dict[str, str]:
