@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +14,13 @@ from dldoctor.resources import Resources
 from ...checks.dataset_folder import photo, put
 
 
-def layout(folder: Path, **options: object) -> Layout:
+def layout(folder: Path, **options: Any) -> Layout:
     report = scan(folder, select=("LBL010",), resources=Resources(workers=1), **options)
     assert report.outcome.crashes == ()
     return next(fact for fact in report.outcome.facts if isinstance(fact, Layout))
 
 
-def refusal(folder: Path, **options: object) -> str:
+def refusal(folder: Path, **options: Any) -> str:
     """The one sentence for a folder that can't be examined, whichever way it comes."""
     try:
         report = scan(folder, resources=Resources(workers=1), **options)
@@ -34,7 +35,8 @@ def refusal(folder: Path, **options: object) -> str:
     ("files", "summary"),
     [
         (["cat/1.jpg", "dog/2.jpg"], "ImageFolder, 2 classes, 2 pictures"),
-        (["train/cat/1.jpg", "train/dog/2.jpg", "val/cat/3.jpg"], "ImageFolder with train and val, 2 classes, 3 pictures"),
+        (["train/cat/1.jpg", "train/dog/2.jpg", "val/cat/3.jpg"],
+         "ImageFolder with train and val, 2 classes, 3 pictures"),
         (["Training/a/1.jpg", "Validation/a/2.jpg", "Testing/a/3.jpg"],
          "ImageFolder with train, val and test, 1 class, 3 pictures"),
         (["images/1.jpg", "masks/1.png"], "image/mask pairs, 1 picture, 1 mask"),
