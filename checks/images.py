@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-from dldoctor import Advice, Finding, HexBytes, ImageTable, Layout, Quarantine, Severity, Table, check
+from dldoctor import Advice, Finding, HexBytes, ImageTable, Layout, MaskTable, Quarantine, Severity, Table, check
 
 #: what the first bytes of files that are no picture look like; the longest beginning that fits is the one
 _LOOKS = {
@@ -68,14 +68,14 @@ _TURNS = {
         "Premature end of JPEG file",
     ),
 )
-def truncated_image(images: ImageTable) -> Iterator[Finding]:
+def truncated_image(images: ImageTable, masks: MaskTable | None) -> Iterator[Finding]:
     """The file ends before its pixels do.
 
     The loader raises in the middle of an epoch; with LOAD_TRUNCATED_IMAGES it trains on grey blocks instead.
 
     Fix: fetch the file again, or move it out of the dataset.
     """
-    for image in images.where(images.col.outcome == "failed", images.col.ends_early):
+    for image in _files(images, masks, images.col.outcome == "failed", images.col.ends_early):
         fix = Quarantine((image.path,))
         if image.rows_decoded is None or image.height is None:
             yield Finding(
@@ -114,14 +114,14 @@ def truncated_image(images: ImageTable) -> Iterator[Finding]:
         "'NoneType' object has no attribute 'shape'",
     ),
 )
-def unreadable_image(images: ImageTable) -> Iterator[Finding]:
+def unreadable_image(images: ImageTable, masks: MaskTable | None) -> Iterator[Finding]:
     """No decoder knows the file, whatever its name says.
 
     An error page or an archive saved under a picture's name stops the loader, or is None in OpenCV.
 
     Fix: fetch the file again, or move it out of the dataset.
     """
-    for image in images.where(images.col.outcome == "unidentified", images.col.size >= _SMALLEST):
+    for image in _files(images, masks, images.col.outcome == "unidentified", images.col.size >= _SMALLEST):
         head = base64.b64decode(image.head or "")
         looks = "nothing but zero bytes" if image.blank else looks_like(head)
         yield Finding(
@@ -132,7 +132,7 @@ def unreadable_image(images: ImageTable) -> Iterator[Finding]:
             show=HexBytes(head[:16], looks),
             fix=Quarantine((image.path,)),
         )
-    for image in images.where(images.col.outcome == "unreadable"):
+    for image in _files(images, masks, images.col.outcome == "unreadable"):
         linked = image.size == -1
         yield Finding(
             image.path,
@@ -142,6 +142,16 @@ def unreadable_image(images: ImageTable) -> Iterator[Finding]:
             if linked
             else f"make it readable: chmod u+r {image.path}",
         )
+
+
+def _files(images: ImageTable, masks: MaskTable | None, *conditions: Any) -> Iterator[Any]:
+    """The rows of pictures and of masks alike, each file once: a damaged mask stops the loader as well."""
+    seen: set[str] = set()
+    for table in (images, masks):
+        for row in table.where(*conditions) if table is not None else ():
+            if row.path not in seen:
+                seen.add(row.path)
+                yield row
 
 
 def looks_like(head: bytes) -> str:
@@ -159,7 +169,7 @@ def looks_like(head: bytes) -> str:
 
 
 @check("IMG003", Severity.ERROR, since="0.1", symptoms=("cannot identify image file",))
-def empty_file(images: ImageTable) -> Iterator[Finding]:
+def empty_file(images: ImageTable, masks: MaskTable | None) -> Iterator[Finding]:
     """The file is empty, or smaller than any picture.
 
     A download or a copy that failed, or a placeholder of a sync client: the loader stops there.
@@ -167,7 +177,7 @@ def empty_file(images: ImageTable) -> Iterator[Finding]:
     Fix: fetch the file again, or move it out of the dataset.
     """
     tiny = images.col.outcome.is_in(["unidentified", "failed"]) & (images.col.size < _SMALLEST)
-    for image in images.where((images.col.outcome == "empty") | tiny):
+    for image in _files(images, masks, (images.col.outcome == "empty") | tiny):
         message = "is empty" if image.size == 0 else "has {bytes} bytes, fewer than any picture"
         yield Finding(image.path, message, bytes=image.size, fix=Quarantine((image.path,)))
 
@@ -187,7 +197,7 @@ def empty_file(images: ImageTable) -> Iterator[Finding]:
         "image data is corrupt",
     ),
 )
-def corrupt_image_data(images: ImageTable) -> Iterator[Finding]:
+def corrupt_image_data(images: ImageTable, masks: MaskTable | None) -> Iterator[Finding]:
     """The file decodes, but what it shows is damaged.
 
     Pillow and OpenCV pass broken JPEG data in silence and training goes on with grey or shifted blocks; a damaged PNG
@@ -195,7 +205,7 @@ def corrupt_image_data(images: ImageTable) -> Iterator[Finding]:
 
     Fix: fetch the file again, or move it out of the dataset.
     """
-    for image in images.where(images.col.outcome == "failed", ~images.col.ends_early):
+    for image in _files(images, masks, images.col.outcome == "failed", ~images.col.ends_early):
         yield Finding(
             image.path,
             "is damaged: {decoder}",
@@ -204,7 +214,7 @@ def corrupt_image_data(images: ImageTable) -> Iterator[Finding]:
             bytes=image.size,
             fix=Quarantine((image.path,)),
         )
-    for image in images.where(images.col.outcome.is_in(["died", "timeout"])):
+    for image in _files(images, masks, images.col.outcome.is_in(["died", "timeout"])):
         template = (
             "kills its decoder: the process {decoder}" if image.outcome == "died" else "stalls its decoder: {decoder}"
         )

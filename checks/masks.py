@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from dldoctor import Advice, ClassCount, DatasetFolder, Finding, MaskTable, Severity, Table, check
+from dldoctor import Advice, ClassesAsked, DatasetFolder, Finding, MaskTable, Severity, Table, check
 
 #: colours a picture may have and still be a map of classes
 _COLOURS = 256
+#: values that a mask with one channel may have without most of its pixels being of two of them
+_CLASSES = 64
 
 
 @check(
@@ -24,7 +26,9 @@ _COLOURS = 256
         "IndexError: Target 255 is out of bounds.",
     ),
 )
-def mask_values_0_255(masks: MaskTable, classes: ClassCount | None, dataset: DatasetFolder | None) -> Iterator[Finding]:
+def mask_values_0_255(
+    masks: MaskTable, classes: ClassesAsked | None, dataset: DatasetFolder | None
+) -> Iterator[Finding]:
     """Masks hold grey levels such as 0 and 255 where class indices 0, 1, ... belong.
 
     The loss takes 255 for class 255: on a GPU the process ends with a device-side assert.
@@ -212,6 +216,8 @@ def mask_size_mismatch(masks: MaskTable) -> Iterator[Finding]:
     """
     differ = (masks.col.width != masks.col.image_width) | (masks.col.height != masks.col.image_height)
     for mask in masks.where(masks.col.outcome == "decoded", masks.col.image_width.is_not_null(), differ):
+        if not _is_map(mask):
+            continue
         sizes: dict[str, Any] = {
             "width": mask.width,
             "height": mask.height,
@@ -265,6 +271,14 @@ def unpaired_mask(masks: MaskTable) -> Iterator[Finding]:
         return
     for image in lone:
         yield Finding(image.image, "has no mask of that name", fix="add its mask, or move the image out of the dataset")
+
+
+def _is_map(mask: Any) -> bool:
+    """Whether the values are areas of classes rather than a photograph, the target of some other task."""
+    if mask.grey is False:
+        return bool(mask.distinct <= _COLOURS)
+    two_largest = sum(sorted(mask.counts, reverse=True)[:2])
+    return bool(mask.distinct <= _CLASSES or 2 * two_largest >= sum(mask.counts))
 
 
 def _common_folder(masks: list[Any]) -> str:

@@ -108,6 +108,13 @@ HEALTHY: dict[str, tuple[Callable[[], Files], dict[str, Any]]] = {
         },
         {},
     ),
+    "photographs as targets, at another size": (
+        lambda: {
+            **{f"inputs/{n}.png": photo(n) for n in range(3)},
+            **{f"targets/{n}.png": photo(n, (96, 72)) for n in range(3)},
+        },
+        {},
+    ),
     "sidecars among the masks": (
         lambda: {**pairs([areas([0, 1], n) for n in range(2)]), "masks/classes.txt": "a\nb", "masks/.DS_Store": b"\0"},
         {},
@@ -157,6 +164,19 @@ SICK: dict[str, tuple[Callable[[], Files], list[str], dict[str, Any]]] = {
             "masks/9.png": areas([0, 1]).rotate(90, expand=True),
         },
         ["MSK004", "IMG008"],
+        {},
+    ),
+    "a cut mask": (
+        lambda: {**pairs([areas([0, 1], n) for n in range(3)]), "masks/2.png": encoded(areas([0, 1], 2), "PNG")[:-30]},
+        ["IMG001"],
+        {},
+    ),
+    "a damaged JPEG mask": (
+        lambda: {
+            **pairs([encoded(disc(n).point(lambda v: v // 255), quality=100) for n in range(3)], ending="jpg"),
+            "masks/2.jpg": b"<html>no such mask, sorry</html>",
+        },
+        ["IMG002"],
         {},
     ),
     "a mask without its image": (

@@ -43,10 +43,11 @@ def measure(path: str, role: Role) -> Row:
     if not data:
         return {**row, "outcome": "empty"}
     try:
-        if data.startswith(b"\xff\xd8\xff") and role == "picture":
+        if data.startswith(b"\xff\xd8\xff"):
             header = jpeg.read_header(data)
             if header is not None and header.width and header.height:
-                return row | _jpeg(data, header)
+                row |= _jpeg(data, header)
+                return row | _by_pillow(data, role) if role == "mask" and row["outcome"] == "decoded" else row
         return row | _by_pillow(data, role)
     except MemoryError:
         return {**row, "outcome": "skipped", "message": "not enough memory to decode it"}
