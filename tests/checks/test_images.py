@@ -13,6 +13,7 @@ from .dataset_folder import codes, encoded, findings, photo, put
 Files = dict[str, bytes | str | Image.Image]
 JPEG = encoded(photo(1), quality=90)
 PNG = encoded(photo(2), "PNG")
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic\0\0\0\x10mdat" + bytes(8)
 
 
 def _exif(orientation: int, order: str = "<", kind: int = 3) -> bytes:
@@ -22,6 +23,21 @@ def _exif(orientation: int, order: str = "<", kind: int = 3) -> bytes:
     tiff = mark + struct.pack(order + "LHHHL", 8, 1, 0x0112, kind, 1) + value + bytes(4)
     body = b"Exif\0\0" + tiff
     return JPEG[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + JPEG[2:]
+
+
+def _double_tiff() -> bytes:
+    """A TIFF of one row of 64-bit floats, four to a pixel: whole, and nothing for Pillow."""
+    tags = [(256, 4), (257, 1), (258, 64), (259, 1), (262, 1), (273, 8), (277, 4), (278, 1), (279, 128), (339, 3)]
+    entries = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<L", 136) + bytes(128) + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def _twelve_bits() -> bytes:
+    """A JPEG that says it has 12 bits a sample, as scanners of medical pictures write them."""
+    data = bytearray(encoded(photo(3)))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 1], data[frame + 4] = 0xC1, 12
+    return bytes(data)
 
 
 def _upright() -> Image.Exif:
@@ -64,6 +80,9 @@ HEALTHY: dict[str, Callable[[], Files]] = {
     "16-bit PNG": lambda: {"a.png": photo(1).convert("L").convert("I;16")},
     "lossless WebP and BMP": lambda: {"a.webp": encoded(photo(1), "WEBP", lossless=True), "b.bmp": photo(2)},
     "TIFF with LZW": lambda: {"a.tif": encoded(photo(1), "TIFF", compression="tiff_lzw")},
+    "a TIFF that Pillow does not read (64-bit floats)": lambda: {"a.tif": _double_tiff(), "b.jpg": JPEG},
+    "a 12-bit JPEG": lambda: {"a.jpg": JPEG, "b.jpg": _twelve_bits()},
+    "an iPhone's HEIC under its own name": lambda: {"a.jpg": JPEG, "b.heic": HEIC},
     "names in other scripts": lambda: {"猫 (1).jpg": JPEG, "Füchse/кот.png": PNG},
     "sidecars": lambda: {
         "a.jpg": JPEG,
@@ -118,6 +137,7 @@ SICK: dict[str, tuple[Callable[[], Files], list[str]]] = {
     ),
     "AppleDouble": (lambda: {"._a.jpg": b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(300)}, ["IMG002"]),
     "SVG under a PNG's name": (lambda: {"a.png": b"<svg xmlns='http://www.w3.org/2000/svg' width='9'/>"}, ["IMG002"]),
+    "an iPhone's HEIC under a JPEG's name": (lambda: {"a.jpg": HEIC}, ["IMG002"]),
     "a saved API error": (lambda: {"a.png": b'{"message": "rate limit exceeded", "status": 429}'}, ["IMG002"]),
     "one byte": (lambda: {"a.jpg": b"\xff"}, ["IMG003"]),
     "JPEG start alone": (lambda: {"a.jpg": b"\xff\xd8\xff\xe0"}, ["IMG003"]),

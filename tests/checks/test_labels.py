@@ -141,7 +141,11 @@ SICK: dict[str, tuple[Callable[[], Files], list[str], dict[str, Any]]] = {
     "a label below 0": (lambda: table(["0", "1", "-1"]), ["LBL001"], {"classes": 3}),
     "more names than classes": (lambda: table(["a", "b", "c"]), ["LBL001"], {"classes": 2}),
     "more folders than classes": (lambda: split_classes({"train": ["a", "b", "c"]}), ["LBL001"], {"classes": 2}),
-    "from 1 in a text list": (lambda: table(["1", "2", "3"], None, " ", name="train.txt"), ["LBL003"], {"classes": 3}),
+    "from 1 in a text list": (
+        lambda: table(["1", "2", "3", "1"], None, " ", name="train.txt"),
+        ["LBL003"],
+        {"classes": 3},
+    ),
     "from 1, classes not told": (lambda: table(["1", "2", "3"]), ["LBL003"], {}),
     "a blank among names": (lambda: table(["cat", "dog", "", "cat"]), ["LBL002"], {}),
     "nan among indices": (lambda: table(["0", "1", "nan", "1"]), ["LBL002"], {}),

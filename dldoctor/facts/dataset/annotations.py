@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dldoctor.facts.dataset.files import File, Folder
-from dldoctor.facts.dataset.names import split_of
+from dldoctor.facts.dataset.names import split_and_rest, split_of
 
 _TABLE = re.compile(r"\.(csv|tsv|txt|tab|lst)$", re.I)
 _LABEL = re.compile(
@@ -25,6 +25,8 @@ _BOX = re.compile(
     re.I,
 )
 _SPLIT_COLUMN = re.compile(r"split|set|subset|partition|fold_?name|phase|usage|data_?set", re.I)
+#: tables of pictures whose second column is no label: what is to be handed in, and which split a picture is in
+_NO_LABELS = re.compile(r"submi|partition|split", re.I)
 #: files above this many bytes are no label file of pictures that lie in one folder
 LARGEST = 512 << 20
 
@@ -57,7 +59,7 @@ def label_files(base: Folder, root: Path, pictures: Sequence[File], split: str |
     found = []
     places = [base, *(folder for folder in base.folders if not folder.all_pictures)]
     for file in (file for place in places for file in place.others):
-        if _TABLE.search(file.name) and 0 < file.size <= LARGEST:
+        if _TABLE.search(file.name) and not _NO_LABELS.search(file.name) and 0 < file.size <= LARGEST:
             label_file = read_label_file(root / file.path, file, by_name, split or _split_in(file.stem))
             if label_file is not None:
                 found.append(label_file)
@@ -66,8 +68,7 @@ def label_files(base: Folder, root: Path, pictures: Sequence[File], split: str |
 
 def _split_in(stem: str) -> str | None:
     """`train` of `train`, `train_labels`, `labels-train`."""
-    parts = re.split(r"[ _\-.]", stem)
-    return split_of(stem) or next((split for part in parts if (split := split_of(part))), None)
+    return split_of(stem) or split_and_rest(stem)[0]
 
 
 def _index(pictures: Iterable[File]) -> dict[str, str]:
@@ -144,7 +145,9 @@ def _label_column(header: list[str] | None, rows: list[tuple[int, list[str]]], p
             return min(named)[1]
     others = [n for n in range(width) if n != picture and not (header and not header[n].strip())]
     # a nameless first column is the row number that pandas writes
-    return others[0] if len(others) == 1 else None
+    if len(others) != 1 or len({cells[others[0]] for _, cells in rows}) == len(rows) > 1:
+        return None  # a value of its own in each row is a number of the row, not a class
+    return others[0]
 
 
 def _read_table(path: Path) -> list[tuple[int, list[str]]] | None:

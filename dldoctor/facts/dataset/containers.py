@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 from dldoctor.facts.dataset import png
 
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIF", b"heix": "HEIF", b"heim": "HEIF", b"mif1": "HEIF"}
+
 
 @dataclass(frozen=True)
 class Container:
-    """A format known by its first bytes; `fault` says what its structure lacks, where that can be seen."""
+    """A format known by its first bytes; `fault` says what its structure lacks, where that can be seen. `whole` says
+    that nothing is wrong with it as far as one can see: a flavour that Pillow does not read."""
 
     format: str
     ends_early: bool
     fault: str = ""
+    whole: bool = False
 
 
 def container_of(data: bytes) -> Container | None:
@@ -32,14 +36,16 @@ def container_of(data: bytes) -> Container | None:
     if data[:4] in (b"II*\0", b"MM\0*") and size >= 8:
         start = int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big")
         return _sized("TIFF", size, start + 2)
-    if data[4:12] in (b"ftypavif", b"ftypavis"):
-        return _sized("AVIF", size, _boxes_end(data))
+    if data[4:8] == b"ftyp" and data[8:12] in _BRANDS:
+        return _sized(_BRANDS[data[8:12]], size, _boxes_end(data))
     return None
 
 
 def _sized(name: str, size: int, declared: int) -> Container:
     missing = declared - size
-    return Container(name, missing > 0, f"at least {missing} bytes are missing at its end" if missing > 0 else "")
+    if missing > 0:
+        return Container(name, True, f"at least {missing} bytes are missing at its end")
+    return Container(name, False, whole=name in ("TIFF", "HEIF"))
 
 
 def _boxes_end(data: bytes) -> int:

@@ -46,14 +46,14 @@ def measure(path: str, role: Role) -> Row:
         if data.startswith(b"\xff\xd8\xff"):
             header = jpeg.read_header(data)
             if header is not None and header.width and header.height:
-                row |= _jpeg(data, header)
-                return row | _by_pillow(data, role) if role == "mask" and row["outcome"] == "decoded" else row
-        return row | _by_pillow(data, role)
+                row |= _jpeg(path, data, header)
+                return row | _by_pillow(path, data, role) if role == "mask" and row["outcome"] == "decoded" else row
+        return row | _by_pillow(path, data, role)
     except MemoryError:
         return {**row, "outcome": "skipped", "message": "not enough memory to decode it"}
 
 
-def _jpeg(data: bytes, header: jpeg.JpegHeader) -> Row:
+def _jpeg(path: str, data: bytes, header: jpeg.JpegHeader) -> Row:
     row: Row = {
         "format": "JPEG",
         "width": header.width,
@@ -62,6 +62,8 @@ def _jpeg(data: bytes, header: jpeg.JpegHeader) -> Row:
         "bits": header.bits,
         "orientation": header.orientation,
     }
+    if not header.common:
+        return {**row, "outcome": "unsupported", "message": "a kind of JPEG that common decoders do not read"}
     if header.width * header.height > BOMB:
         return {**row, "outcome": "skipped", "message": "too many pixels to decode"}
     try:
@@ -80,15 +82,15 @@ def _jpeg(data: bytes, header: jpeg.JpegHeader) -> Row:
         try:
             grey = jpeg.decode_small(data, strict=False)
         except ValueError:  # a layout that TurboJPEG does not know, such as odd chroma sampling: Pillow may
-            return _by_pillow(data, "picture")
+            return _by_pillow(path, data, "picture")
     return {**row, "outcome": "decoded", "pixels_hash": f"j{header.coded:032x}", **_grey_statistics(grey)}
 
 
-def _by_pillow(data: bytes, role: Role) -> Row:
+def _by_pillow(path: str, data: bytes, role: Role) -> Row:
     try:
         image = Image.open(io.BytesIO(data))
     except Exception as error:  # decoders raise whatever they like on rubbish
-        return _unidentified(data, error)
+        return _unidentified(path, data, error)
     row: Row = {
         "format": image.format,
         "width": image.width,
@@ -130,10 +132,12 @@ def _by_pillow(data: bytes, role: Role) -> Row:
     return {**row, "pixels_hash": f"p{pixels.hexdigest()}", **_grey_statistics(numpy.asarray(grey))}
 
 
-def _unidentified(data: bytes, error: Exception) -> Row:
+def _unidentified(path: str, data: bytes, error: Exception) -> Row:
     head = base64.b64encode(data[:_HEAD]).decode("ascii")
     known = container_of(data)
-    if known is None:
+    if known is not None and known.whole and (known.format != "HEIF" or path.lower().endswith((".heic", ".heif"))):
+        return {"outcome": "unsupported", "format": known.format, "message": _words(error)}
+    if known is None or known.format == "HEIF":
         return {"outcome": "unidentified", "message": _words(error), "head": head, "blank": not data.strip(b"\0")}
     return {
         "outcome": "failed",

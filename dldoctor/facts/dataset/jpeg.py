@@ -28,6 +28,8 @@ class JpegHeader:
     mode: str
     bits: int
     progressive: bool
+    #: not lossless, hierarchical or of 12 bits, which medical pictures may be
+    common: bool
     orientation: int | None
     coded: int
 
@@ -74,9 +76,10 @@ def read_header(data: bytes) -> JpegHeader | None:
                 height,
                 _MODES[components],
                 bits,
-                kind in (0xC2, 0xC6, 0xCA, 0xCE),
-                orientation,
-                pixels.intdigest(),
+                progressive=kind in (0xC2, 0xCA),
+                common=bits == 8 and kind in (0xC0, 0xC1, 0xC2, 0xC9, 0xCA),
+                orientation=orientation,
+                coded=pixels.intdigest(),
             )
         at = end
     return None

@@ -9,8 +9,8 @@ from typing import ClassVar, Self
 from dldoctor.fact import BadInput, Fact
 from dldoctor.facts.dataset.annotations import LabelFile, LabelRow, label_files
 from dldoctor.facts.dataset.files import LOADABLE, File, Folder, Listing
-from dldoctor.facts.dataset.names import is_images, is_masks, split_folders
-from dldoctor.facts.dataset.pairing import MaskPair, find_pairs
+from dldoctor.facts.dataset.names import is_images, is_masks, is_numbered, is_part, split_folders
+from dldoctor.facts.dataset.pairing import MaskPair, find_pairs, only_listed
 from dldoctor.facts.subjects import DatasetFolder
 
 
@@ -94,8 +94,6 @@ class Inventory(Fact):
     by: str
     pictures: tuple[Picture, ...] = ()
     pairs: tuple[MaskPair, ...] = ()
-    #: masks may be missing for a part of the images by design
-    partial: bool = False
     class_folders: tuple[ClassFolder, ...] = ()
     label_files: tuple[LabelFile, ...] = ()
     sidecars: int = 0
@@ -161,7 +159,10 @@ def _inward(root: Folder) -> Folder:
 def _bases(root: Folder, splits: list[tuple[str, Folder]]) -> list[tuple[str | None, Folder]]:
     found: list[tuple[str | None, Folder]] = list(splits or split_folders(root))
     if not found and len(root.bearing) == 1 and is_images(root.bearing[0].name):
-        found = list(split_folders(root.bearing[0]))  # images/train, images/val
+        inner = root.bearing[0]
+        found = list(split_folders(inner))  # images/train, images/val
+        if not found and len(inner.bearing) > 1 and not all(is_numbered(folder.name) for folder in inner.bearing):
+            return [(None, inner)]  # images/cat, images/dog
     return found or [(None, root)]
 
 
@@ -170,8 +171,11 @@ def _pairs(root: Folder, splits: list[tuple[str, Folder]], dataset: DatasetFolde
     found = find_pairs(root, splits, dataset.layout is not None)
     if found is None:
         return None
+    if found.partial:
+        found = only_listed(found, root, dataset.path)
     images = {pair.image.path: Picture(pair.image, pair.split) for pair in found.pairs if pair.image}
-    return Inventory("pairs", found.by, tuple(images.values()), found.pairs, found.partial)
+    loose = [Picture(file, None) for file in found.unmasked if file.path not in images]
+    return Inventory("pairs", found.by, (*images.values(), *loose), found.pairs)
 
 
 def _csv(root: Folder, splits: list[tuple[str, Folder]], dataset: DatasetFolder) -> Inventory | None:
@@ -227,9 +231,9 @@ def _repeats_folders(named: Mapping[str, LabelRow], bases: list[tuple[str | None
 def _image_folder(root: Folder, splits: list[tuple[str, Folder]], dataset: DatasetFolder) -> Inventory | None:
     root = _inward(root)
     bases = _bases(root, splits)
-    labelled = [(split, base) for split, base in bases if _holds_classes(base)]
+    labelled = [(split, base) for split, base in bases if dataset.layout or _holds_classes(base)]
     names = {folder.name for _, base in labelled for folder in base.bearing}
-    enough = len(names) > 1 or (len(labelled) > 1 and not any(is_images(name) for name in names))
+    enough = len(names) > 1 or len(labelled) > 1
     if not (names and (enough or dataset.layout)):
         return None
     beside = [folder for _, base in labelled for folder in base.folders if not folder.all_pictures]
@@ -256,7 +260,8 @@ def _image_folder(root: Folder, splits: list[tuple[str, Folder]], dataset: Datas
 
 def _holds_classes(base: Folder) -> bool:
     inside = sum(len(folder.all_pictures) for folder in base.bearing)
-    return inside > len(base.pictures)
+    names = [folder.name for folder in base.bearing]
+    return inside > len(base.pictures) and not all(map(is_part, names)) and not all(map(is_images, names))
 
 
 def _class_folder(split: str | None, folder: Folder, stray: bool) -> ClassFolder:

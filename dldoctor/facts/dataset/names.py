@@ -30,6 +30,12 @@ _MASK_ENDING = re.compile(
     r"(?P<image>.+?)[ _\-.](?:masks?|seg|segmentation|labels?|gt|ground_?truth|matte|annotation|trimap)(?:[ _\-]?\d+)?",
     re.I,
 )
+_PART = re.compile(
+    r"(?:folds?|parts?|batch|chunk|shard|split|video|vid|seq|sequence|frames?|scene|session|patient|subject|day|dir)"
+    r"[ _\-]?\d+",
+    re.I,
+)
+_JOINED = re.compile(r"(train|val|test)(annot|annotations?|masks?|labels?|gt)", re.I)
 _MASK_BEGINNING = re.compile(r"(?:masks?|seg|gt|label)[_\-](?P<image>.+)", re.I)
 
 
@@ -49,8 +55,20 @@ def is_masks(name: str) -> bool:
     return _MASKS.fullmatch(name) is not None
 
 
+def is_part(name: str) -> bool:
+    """Whether a folder's name counts portions (`fold1`, `part_2`, `video003`) rather than naming a class."""
+    return _PART.fullmatch(name) is not None
+
+
+def is_numbered(name: str) -> bool:
+    """Whether a name is a number, with letters before it or not."""
+    return re.fullmatch(r"[A-Za-z_\- ]*\d+", name) is not None
+
+
 def split_and_rest(name: str) -> tuple[str | None, str]:
     """`train_masks` -> (`train`, `masks`); `masks` -> (None, `masks`); `train` -> (`train`, "")."""
+    if joined := _JOINED.fullmatch(name):
+        return split_of(joined[1]), joined[2]
     parts = [part for part in re.split(r"[ _\-]", name) if part]
     for at in (0, -1):
         split = split_of(parts[at]) if parts else None
@@ -71,6 +89,14 @@ def split_folders(base: Folder) -> list[tuple[str, Folder]]:
     found = [(split, folder) for folder in base.bearing if (split := split_of(folder.name))]
     if len({split for split, _ in found}) > 1:
         return found
+    same_rest: dict[str, list[tuple[str, Folder]]] = {}
+    for folder in base.bearing:
+        split, rest = split_and_rest(folder.name)
+        if split is not None and not is_masks(rest):
+            same_rest.setdefault(rest, []).append((split, folder))
+    for group in same_rest.values():  # bounding_box_train, bounding_box_test
+        if len({split for split, _ in group}) > 1:
+            return group
     siblings = [folder for folder in base.bearing if folder not in [f for _, f in found]]
     if found and (not siblings or any(len(folder.bearing) > 1 for _, folder in found)):
         return found

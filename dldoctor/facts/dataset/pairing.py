@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from dldoctor.facts.dataset.files import File, Folder
 from dldoctor.facts.dataset.names import (
@@ -28,12 +29,13 @@ class MaskPair:
 
 @dataclass(frozen=True)
 class Pairing:
-    """All pairs of a dataset, and by what they were recognised. `partial` says that lists of members name the pairs,
-    or that masks are known to exist for a part of the images alone."""
+    """All pairs of a dataset, and by what they were recognised. `partial` says that masks are known to exist for a part
+    of the images alone; those without one are `unmasked` then."""
 
     pairs: tuple[MaskPair, ...]
     by: str
     partial: bool = False
+    unmasked: tuple[File, ...] = ()
 
 
 def find_pairs(root: Folder, splits: list[tuple[str, Folder]], forced: bool = False) -> Pairing | None:
@@ -48,6 +50,26 @@ def find_pairs(root: Folder, splits: list[tuple[str, Folder]], forced: bool = Fa
         if paired and (forced or 2 * paired >= min(masks, images)):
             return found
     return None
+
+
+def only_listed(found: Pairing, root: Folder, path: Path) -> Pairing:
+    """Pascal VOC: ImageSets/Segmentation lists the images that have masks, a list for each split; without the lists,
+    an image without a mask is one for another task."""
+    lists = root.find("ImageSets/Segmentation")
+    members: dict[str, str | None] = {}
+    for file in lists.others if lists else ():
+        split = split_of(file.stem)
+        if split is not None and file.stem.lower() != "trainval":
+            text = (path / file.path).read_text(encoding="utf-8", errors="replace")
+            members.update(dict.fromkeys(text.split(), split))
+    pairs, unmasked = [], []
+    for pair in found.pairs:
+        stem = (pair.image or pair.mask or File("", 0, 0)).stem
+        if pair.image is not None and stem not in members and (members or pair.mask is None):
+            unmasked.append(pair.image)
+        else:
+            pairs.append(replace(pair, split=members.get(stem, pair.split)))
+    return replace(found, pairs=tuple(pairs), unmasked=tuple(unmasked))
 
 
 def _by_folders(bases: list[tuple[str | None, Folder]]) -> Pairing | None:
@@ -94,7 +116,7 @@ def _sibling_folders(base: Folder) -> Iterator[tuple[str | None, Folder, Folder]
 
 
 def _match(split: str | None, images: Folder, masks: Folder) -> Iterator[MaskPair]:
-    image_files, mask_files = images.all_pictures, masks.all_pictures
+    image_files, mask_files = images.all_pictures, _of_one_kind(masks.all_pictures, len(images.all_pictures))
     best: tuple[dict[str, File], dict[str, File]] = ({}, {})
     for bare_images, bare_masks in ((False, False), (False, True), (True, True)):
         left, right = keys(image_files, images.path, bare_images), keys(mask_files, masks.path, bare_masks)
@@ -108,6 +130,18 @@ def _match(split: str | None, images: Folder, masks: Folder) -> Iterator[MaskPai
     for mask in mask_files:
         if mask.path not in used:
             yield MaskPair(split, None, mask)
+
+
+def _of_one_kind(masks: tuple[File, ...], images: int) -> tuple[File, ...]:
+    """Where each image has several masks (Cityscapes: labelIds, instanceIds, color), those that hold class indices."""
+    kinds: dict[str, list[File]] = {}
+    for mask in masks:
+        kinds.setdefault(mask.stem.rpartition("_")[2], []).append(mask)
+    if len(kinds) < 2 or any(len(files) != images for files in kinds.values()):
+        return masks
+    order = ("labeltrainids", "labelids", "label", "mask")
+    chosen = min(kinds, key=lambda kind: (order.index(kind.lower()) if kind.lower() in order else len(order), kind))
+    return tuple(kinds[chosen]) if chosen.lower() in order else masks
 
 
 def _by_endings(bases: list[tuple[str | None, Folder]]) -> Pairing | None:
