@@ -217,3 +217,26 @@ def test_sick_masks_are_found(tmp_path: Path, name: str) -> None:
     put(tmp_path, make())
     found = findings(tmp_path, **options)
     assert [e.check.code for e in found] == expected, [e.finding.message for e in found]
+
+
+def test_the_advice_for_coloured_masks_runs_and_gives_indices(tmp_path: Path) -> None:
+    put(tmp_path, pairs([coloured(n) for n in range(3)]))
+    (entry,) = findings(tmp_path)
+    assert entry.finding.fix is not None
+    rgb = numpy.asarray(Image.open(tmp_path / "masks/0.png"))
+    names: dict[str, Any] = {"np": numpy, "rgb": rgb}
+    exec(entry.finding.fix.summary.replace("; for colour", "\nfor colour"), names)
+    original = numpy.asarray(areas([0, 1, 2], 0))
+    assert len({(int(a), int(b)) for a, b in zip(original.flat, names["mask"].flat, strict=True)}) == 3
+    assert sorted(numpy.unique(names["mask"])) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("levels", [[0, 255], [0, 128, 255]])
+def test_the_advice_for_grey_levels_runs_and_gives_indices(tmp_path: Path, levels: list[int]) -> None:
+    torch = pytest.importorskip("torch")
+    put(tmp_path, pairs([areas(levels, n) for n in range(3)]))
+    (entry,) = findings(tmp_path)
+    assert entry.finding.fix is not None
+    names: dict[str, Any] = {"torch": torch, "mask": torch.tensor(numpy.asarray(areas(levels)))}
+    exec(entry.finding.fix.summary.partition("; ignore_index")[0], names)
+    assert names["mask"].unique().tolist() == list(range(len(levels)))
