@@ -214,10 +214,10 @@ def parameters_not_updated(run: SmokeRun) -> Iterator[Finding]:
                       "build the optimizer from model.parameters(), after the last layer was replaced")  # fmt: skip
     cut = [p for p in run.parameters if p.in_optimizer and p.called and not p.gradient and not p.changed]
     yield from _stuck(run, cut, "used, but no gradient reaches them", Severity.ERROR,
-                      "look for detach, no_grad, .data or argmax after them; dldoctor model shows the line")  # fmt: skip
+                      "look for detach, no_grad, .data or argmax after them")  # fmt: skip
     idle = [p for p in run.parameters if p.in_optimizer and not p.called and not p.gradient and not p.changed]
     yield from _stuck(run, idle, "never used in a step", Severity.WARNING,
-                      "remove them, or call their module in forward (DDP stops at unused parameters)")  # fmt: skip
+                      "remove them, or call their module in forward")  # fmt: skip
 
 
 def _stuck(run: SmokeRun, group: list[Parameter], why: str, severity: Severity, fix: str) -> Iterator[Finding]:
