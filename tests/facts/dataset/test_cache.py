@@ -1,7 +1,10 @@
 """The cache of measurements."""
 
 import os
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,35 @@ def test_only_new_and_changed_files_are_read_again(tmp_path: Path, decoded: list
     decoded.clear()
     assert codes(data, store) == ["IMG001"]
     assert decoded == []
+
+
+def test_a_killed_scan_is_taken_up_where_it_was(
+    tmp_path: Path, broken_decoder: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, store = tmp_path / "data", tmp_path / "cache"
+    put(data, {f"{n:02}.jpg": photo(n) for n in range(8)})
+    put(data, {"stall.jpg": photo(9)})
+    code = (
+        "from pathlib import Path; import dldoctor; from dldoctor.facts.dataset import cache; cache.PART_ROWS = 2; "
+        f"dldoctor.scan({str(data)!r}, resources=dldoctor.Resources(workers=1, cache=Path({str(store)!r})))"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 30
+    while len(list(store.rglob("*.parquet"))) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    monkeypatch.undo()  # the decoder is whole again
+    again: list[str] = []
+    real = pool.measure_all
+
+    def spy(tasks: Any, *rest: Any, **options: Any) -> None:
+        again.extend(Path(path).name for path, _ in tasks)
+        real(tasks, *rest, **options)
+
+    monkeypatch.setattr(pool, "measure_all", spy)
+    assert codes(data, store) == []
+    assert again == ["stall.jpg"]
 
 
 def test_without_a_cache_nothing_is_kept(tmp_path: Path, decoded: list[str]) -> None:
