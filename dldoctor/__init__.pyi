@@ -13,6 +13,12 @@ from .fact import Subject as Subject
 from .fact import TableFact as TableFact
 from .fact import Unavailable as Unavailable
 from .facts.classes import ClassCount as ClassCount
+from .facts.live.items import Failure as Failure
+from .facts.live.items import Item as Item
+from .facts.live.items import Items as Items
+from .facts.live.items import Leaf as Leaf
+from .facts.live.items import input_leaf as input_leaf
+from .facts.live.items import target_leaf as target_leaf
 from .facts.machine.gpu import Gpu as Gpu
 from .facts.machine.gpu import GpuDevices as GpuDevices
 from .facts.machine.gpu import GpuProcess as GpuProcess
@@ -57,6 +63,8 @@ from .finding import Severity as Severity
 from .finding import ShapeChain as ShapeChain
 from .finding import ShapeStep as ShapeStep
 from .finding import Table as Table
+from .isolation import ChildEnd as ChildEnd
+from .isolation import StackFrame as StackFrame
 from .outcome import Entry as Entry
 from .outcome import Outcome as Outcome
 from .registry import Check as Check

@@ -34,6 +34,8 @@ def run(request: Request, settings: Settings, resources: Resources, base: Path) 
         BadInput: the request can't be carried out at all.
     """
     outcome = examine(_examination(request, settings, base), FactPool(resources))
+    if not outcome.checks_run and any(crash.bad_input for crash in outcome.crashes):
+        raise BadInput(next(crash.error for crash in outcome.crashes if crash.bad_input))
     return Report(silence(outcome, settings), settings.threshold)
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,9 +142,11 @@ def run_child(
             facts.join()
             output.join()
         crash_file.seek(0)
-        stack = _stack(crash_file.read().decode("utf-8", "replace"))
+        stack = _stack(crash_file.read().decode("utf-8", "replace"), cwd or Path.cwd())
     run = ChildRun(
-        _ended(process, broken, facts, output.text, stack, resources), facts.sent, time.monotonic() - started
+        _ended(process, broken, facts, output.text, stack, resources, cwd or Path.cwd()),
+        facts.sent,
+        time.monotonic() - started,
     )
     if "$bad_input" in facts.sent:
         raise BadInput(facts.sent["$bad_input"])
@@ -231,6 +233,7 @@ def _ended(
     output: str,
     stack: tuple[StackFrame, ...],
     resources: Resources,
+    root: Path,
 ) -> ChildEnd:
     status = process.returncode
     if broken == "timeout":
@@ -240,12 +243,12 @@ def _ended(
             "memory", f"took more than {resources.memory_limit / 2**30:.3g} GiB (--memory-limit)", output, stack
         )
     if "$exception" in facts.sent:
-        frames = tuple(StackFrame(**frame) for frame in facts.sent["$exception"]["stack"])
+        frames = tuple(relative_frame(StackFrame(**frame), root) for frame in facts.sent["$exception"]["stack"])
         return ChildEnd("exception", facts.sent["$exception"]["text"], output, frames)
     if "$done" in facts.sent:
         return ChildEnd("done", "", output)
     if "$exit" in facts.sent:
-        frames = tuple(StackFrame(**frame) for frame in facts.sent["$exit"]["stack"])
+        frames = tuple(relative_frame(StackFrame(**frame), root) for frame in facts.sent["$exit"]["stack"])
         return ChildEnd("exit", f"left the process with {facts.sent['$exit']['text']}", output, frames)
     if status < 0:
         name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
@@ -253,8 +256,8 @@ def _ended(
     return ChildEnd("exit", f"left the process with exit status {status}", output, stack)
 
 
-def _stack(text: str) -> tuple[StackFrame, ...]:
-    """The frames of faulthandler's current thread, innermost last; frames of the doctor itself left out."""
+def _stack(text: str, root: Path) -> tuple[StackFrame, ...]:
+    """The frames of faulthandler's current thread, innermost last, paths relative to `root`; our own are left out."""
     current = re.split(r"^(?=Thread |Current thread )", text, flags=re.MULTILINE)
     chosen = next((part for part in current if "most recent call first" in part and part.startswith("Current")), text)
     frames = [
@@ -262,7 +265,14 @@ def _stack(text: str) -> tuple[StackFrame, ...]:
         for path, line, function in re.findall(r'File "(.+?)", line (\d+) in (\S+)', chosen)
     ]
     own = str(Path(__file__).parent) + os.sep
-    return tuple(frame for frame in reversed(frames) if not frame.path.startswith(own))
+    return tuple(relative_frame(frame, root) for frame in reversed(frames) if not frame.path.startswith(own))
+
+
+def relative_frame(frame: StackFrame, root: Path) -> StackFrame:
+    """The frame with its path relative to `root`, when it lies below."""
+    path = Path(frame.path)
+    inside = path.is_absolute() and path.resolve().is_relative_to(root.resolve())
+    return replace(frame, path=path.resolve().relative_to(root.resolve()).as_posix()) if inside else frame
 
 
 class _Reader(threading.Thread):

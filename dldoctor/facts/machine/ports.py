@@ -51,10 +51,10 @@ def _probe(host: str, port: int) -> tuple[bool, str, int | None, str, int | None
     try:
         _bind(family, port)
     except PermissionError as error:
-        return False, error.strerror, None, "", _free_port(family)
+        return False, str(error.strerror), None, "", _free_port(family)
     except OSError as error:
         pid, name = _holder(port)
-        return False, error.strerror, pid, name, _free_port(family)
+        return False, str(error.strerror), pid, name, _free_port(family)
     return True, "", None, "", None
 
 
@@ -80,7 +80,7 @@ def _holder(port: int) -> tuple[int | None, str]:
 
     try:
         for connection in psutil.net_connections(kind="tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port and connection.pid:
+            if connection.status == psutil.CONN_LISTEN and tuple(connection.laddr)[1:2] == (port,) and connection.pid:
                 return connection.pid, psutil.Process(connection.pid).name()
     except psutil.Error:  # other users' sockets need rights that we may not have
         pass
