@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.code import enclosing
 from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import blocked, has_graph, is_optimizer, knows_modes, origin, role
-from dldoctor.facts.source.text import SourceFile
+from dldoctor.facts.source.roles import blocked, has_graph, is_optimizer, knows_modes, origin
 from dldoctor.facts.source.uses import only_as_number, receivers_of
-from dldoctor.facts.source.values import Collection, Const, Either, Loop, Object, Result, Value
+from dldoctor.facts.source.values import Collection, Either, Loop, Object, Result, Value
 
 
 @check("SRC001", Severity.ERROR, since="0.1", symptoms=("CUDA out of memory. Tried to allocate {n} MiB",))
@@ -297,6 +296,3 @@ def no_grad_around_training(source: SourceTree) -> Iterator[Finding]:
             line=event.node.lineno,  # type: ignore[attr-defined]  # a call has a place
             show=(first.file.frame(first.node, "no graph is recorded here"), event.file.frame(event.node, "nothing to go back through")),
             fix="take this forward out of no_grad, or the decorator off the function")
-
-
-__all__ = ["Const", "SourceFile", "role"]

@@ -307,7 +307,7 @@ class Calls(Expressions):
                 return twin
         if last in words.SOFTMAX or last[:1].isupper() or words.is_module(name) or words.is_optimizer(name) \
                 or name in words.NO_GRAD | words.ENABLE_GRAD | words.SET_GRAD or last in ("autocast", "nullcontext"):
-            if name not in words.FACTORIES and "Tensor" not in last and name not in words.SOFTMAX - {"torch.nn.Softmax", "torch.nn.Softmax2d"}:
+            if name not in words.FACTORIES and not (last.endswith("Tensor") and name.startswith("torch.")) and name not in words.SOFTMAX - {"torch.nn.Softmax", "torch.nn.Softmax2d"}:
                 thing = Object(name, arguments, keywords, node, self.file, self.loop)
                 thing.grad = self.grad
                 return thing
@@ -354,6 +354,8 @@ class Calls(Expressions):
             answer = receiver
         elif name in words.PASS_BACK and arguments and isinstance(base, (Object, Parameter, Symbol)):
             answer = arguments[0] if len(arguments) == 1 else Collection("tuple", list(arguments), node, self.file, self.loop)
+        elif name == "scale" and len(arguments) == 1:  # GradScaler's
+            answer = self.result(".scale", arguments, node)
         elif name in ("items", "values", "keys", "copy") and isinstance(base, Collection):
             answer = self.result("items", (base,), node) if name == "items" else base
         elif name == "items":
@@ -519,4 +521,3 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, Result) and (value.made_by in words.GRAPHLESS_CALLS or value.made_by in ("compare", "data"))
 
 
-__all__ = ["Calls", "Frame", "Loop"]

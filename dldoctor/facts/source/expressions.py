@@ -78,7 +78,8 @@ class Expressions:
         return event
 
     def result(self, made_by: str, inputs: tuple[Value, ...], node: ast.AST, callee: Value | None = None) -> Result:
-        return Result(made_by, inputs, node, self.file, self.loop, self.grad, callee)
+        function = self.function.body_of if self.function is not None else None
+        return Result(made_by, inputs, node, self.file, self.loop, self.grad, callee, function)
 
     # --- names and attributes --------------------------------------------------------------------------------
 

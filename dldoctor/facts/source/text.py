@@ -25,6 +25,7 @@ class ParseError:
     end_column: int
     #: the text looks like syntax of a newer Python than the one that reads it
     newer: bool = False
+    too_deep: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class SourceFile:
         except SyntaxError as error:
             return self._told(error)
         except (RecursionError, MemoryError):
-            return ParseError("it nests too deeply for the parser", 1, 1, 2)
+            return ParseError("it nests too deeply for the parser", 1, 1, 2, too_deep=True)
         except ValueError as error:  # a null character
             return ParseError(str(error), 1, 1, 2)
 
@@ -139,6 +140,21 @@ class SourceFile:
         if isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.Subscript)):
             return Edit(self.path, end, end, text)
         return self.replace(node, f"({self.segment(node)}){text}")
+
+    def append_argument(self, last: ast.AST, text: str) -> Edit:
+        """Put text behind the last argument of a call."""
+        end = self.span(last)[1]
+        return Edit(self.path, end, end, text)
+
+    def whole_lines(self, statement: ast.stmt) -> str:
+        """The lines of a statement as written, comments included."""
+        return self.newline.join(self.line(n) for n in range(statement.lineno, (statement.end_lineno or statement.lineno) + 1))
+
+    def without_line(self, statement: ast.stmt) -> Edit:
+        """Take out a statement that stands on lines of its own, comment and line end included."""
+        end = statement.end_lineno or statement.lineno
+        stop = self.line_start(end + 1) if end < len(self._line_starts) else len(self.text.encode("utf-8", "surrogatepass"))
+        return Edit(self.path, self.line_start(statement.lineno), stop, "")
 
     def insert_before(self, statement: ast.AST, text: str) -> Edit:
         """Put a statement before another one, on a line of its own where that stands on one."""

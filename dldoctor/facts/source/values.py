@@ -187,11 +187,13 @@ class Object(Value):
 class Result(Value):
     """What a call, an operator or an attribute answered; `made_by` is a qualified name, `.method` or an operator."""
 
-    __slots__ = ("_inputs", "callee", "made_by")
+    __slots__ = ("_inputs", "callee", "function", "made_by")
 
     def __init__(self, made_by: str, inputs: tuple[Value, ...], node: ast.AST | None, file: SourceFile | None,
-                 loop: Loop | None, grad: Grad = None, callee: Value | None = None) -> None:
+                 loop: Loop | None, grad: Grad = None, callee: Value | None = None,
+                 function: ast.AST | None = None) -> None:
         super().__init__(node, file, loop)
+        self.function = function
         self.made_by, self._inputs, self.grad, self.callee = made_by, inputs, grad, callee
 
     @property
