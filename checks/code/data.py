@@ -37,7 +37,7 @@ def negative_strides(source: SourceTree) -> Iterator[Finding]:
         node = event.node
         if node in seen or not isinstance(node, ast.Call) or not node.args or not event.arguments:
             continue
-        flip = _negative(event.arguments[0], certain, 12)
+        flip = _negative(event.arguments[0], certain, 8)
         if flip is None or flip.node is None:
             continue
         seen.add(node)

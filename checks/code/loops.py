@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.code import enclosing
 from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import blocked, has_graph, is_optimizer, knows_modes, origin
+from dldoctor.facts.source.roles import blocked, has_graph, is_optimizer, knows_modes, origin, role
 from dldoctor.facts.source.uses import only_as_number, receivers_of
 from dldoctor.facts.source.values import Collection, Either, Loop, Object, Result, Value
 
@@ -30,10 +30,8 @@ def loss_keeps_graph(source: SourceTree) -> Iterator[Finding]:
             if event.grad is False and not event.name or event.value.marked("contributes", "cleared"):
                 continue
             target, added = _parts(event)
-            if target is None or added is None or ast.unparse(target) in receivers_of(event.file, "backward"):
-                continue
-            leaf = _leaf_with_graph(added, event, event.arguments[1:])
-            if leaf is None:
+            leaf = _leaf_with_graph(added, event, event.arguments[1:]) if added is not None else None
+            if target is None or leaf is None or ast.unparse(target) in receivers_of(event.file, "backward"):
                 continue
             node, value = leaf
             alone = value.marked("backward") and not _graph_is_kept(run, event.loop)
@@ -155,8 +153,8 @@ def _measures(run: Run, loop: Loop, forward: Event) -> bool:
     """Whether the loop compares outputs with targets: a loss, an argmax, a count of hits."""
     counted = ("loss", "accumulate")
     methods = ("argmax", "max", "topk", "item", "eq")
-    return any(e.kind in counted or e.name in methods or e.name in ("torch.max", "torch.argmax", "torch.topk")
-               for e in run.events if e.loop in loop)
+    return bool(run.inside(loop, *counted)) or any(
+        e.name in methods or e.name in ("torch.max", "torch.argmax", "torch.topk") for e in run.inside(loop, "method", "call"))
 
 
 def _call(event: Event) -> str:
@@ -254,10 +252,13 @@ def _cleared_out_of_sight(run: Run, loop: Loop, optimizer: Value) -> bool:
     options = {id(origin(o)) for o in base.options}
     if any(o.loop is not None and o.loop in loop for o in base.options):
         return True  # a new optimizer each time round
-    for event in run.inside(loop, "opaque", "call"):
+    for event in run.inside(loop, "opaque", "call", "method"):
         if "zero" in event.name:
             return True
         if event.kind == "call" and event.name.startswith(("builtins.", "torch.", "numpy.", "tqdm.")):
+            continue
+        if event.kind == "method" and (isinstance(event.value, Collection) or role(event.value)
+                                       or event.name in ("step", "unscale_", "scale", "prepare")):
             continue
         for given in (*event.arguments, *event.keywords.values(), event.value):
             for each in given.options:

@@ -31,7 +31,7 @@ def softmax_before_cross_entropy(source: SourceTree) -> Iterator[Finding]:
         given = event.arguments[0] if event.arguments else event.keywords.get("input")
         if given is None or event.node in seen or not _is_cross_entropy(event):
             continue
-        softmax = _softmax_of(given, 12)
+        softmax = _softmax_of(given, 8)
         if softmax is None or softmax.node is None or softmax.file is None:
             continue
         seen.add(event.node)

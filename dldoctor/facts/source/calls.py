@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dldoctor.facts.source import vocabulary as words
+from dldoctor.facts.source.events import Event
 from dldoctor.facts.source.expressions import Expressions
 from dldoctor.facts.source.roles import is_module, origin, role
 from dldoctor.facts.source.values import (
@@ -54,6 +55,10 @@ class Calls(Expressions):
         super().__init__()
         #: functions that were read, from whatever caller
         self.reached: set[ast.AST] = set()
+        #: statements read so far, and how many may be read before functions are read but once per entry
+        self.spent, self.allowance = 0, 0
+        #: answers of functions that were read and had no effect on a training
+        self._plain: dict[ast.AST, Value] = {}
 
     def call(self, node: ast.Call) -> Value:
         target = node.func
@@ -115,9 +120,13 @@ class Calls(Expressions):
                opened: bool = False) -> Value:
         body = function.body_of
         self.reached.add(body)
+        plain = self._plain.get(body)
+        if plain is not None and not opened and not any(_matters(a) for a in (*arguments, *keywords.values())):
+            return plain
         often = self.calls_of.get(body, 0)
         busy = any(frame.function.body_of is body for frame in self.stack)
-        if busy or often >= _OFTEN or len(self.stack) >= _DEEPEST or self.left <= 0:
+        tired = self.spent > self.allowance and often
+        if busy or tired or often >= _OFTEN or len(self.stack) >= _DEEPEST or self.left <= 0:
             answer = self.result("call", (*arguments, *keywords.values()), node)
             self.emit("opaque", node, function, arguments=arguments, keywords=keywords, answer=answer)
             return answer
@@ -129,6 +138,7 @@ class Calls(Expressions):
         self._bind_parameters(function, scope, arguments, keywords, opened)
         self.grad = inside = self._decorated(function)
         frame = Frame(function)
+        first = len(self.run.events)
         self.stack.append(frame)
         if isinstance(body, ast.Lambda):
             frame.answers.append(self.evaluate(body.body))
@@ -138,6 +148,13 @@ class Calls(Expressions):
         kept_grad = kept[3] if self.grad == inside or inside != kept[3] else self.grad
         self.file, self.scope, self.function, self.grad, self.depth, self.statement = kept
         self.grad = kept_grad
+        answer = self._answer(function, frame, node)
+        if self.left > 0 and all(type(o) in (Result, Const, Parameter) for o in answer.options) and not any(
+                _has_effect(e) for e in self.run.events[first:]):
+            self._plain[body] = answer
+        return answer
+
+    def _answer(self, function: Function, frame: Frame, node: ast.AST) -> Value:
         if frame.yields:
             return Collection("list", [either(*frame.yields)], node, self.file, self.loop)
         if any(not (isinstance(d, Symbol) and d.name in ("builtins.staticmethod", "builtins.property", "builtins.classmethod"))
@@ -231,7 +248,8 @@ class Calls(Expressions):
             self.emit("forward", node, module, arguments=arguments, keywords=keywords, answer=answer, mode=self.mode_of(module))
         for each in module.options:
             base = origin(each)
-            if isinstance(base, Object) and isinstance(base.kind, Class) and isinstance(method := base.kind.member("forward"), Function):
+            if isinstance(base, Object) and isinstance(base.kind, Class) and self.in_forward < 3 \
+                    and isinstance(method := base.kind.member("forward"), Function):
                 self.in_forward += 1
                 inside = self.inline(method.bound(base), arguments, keywords, node)
                 self.in_forward -= 1
@@ -259,7 +277,8 @@ class Calls(Expressions):
         name = symbol.name
         inputs = (*arguments, *keywords.values())
         answer = self._known_call(name, arguments, keywords, inputs, node)
-        self.emit("call", node, symbol, name=name, arguments=arguments, keywords=keywords, starred=starred, answer=answer)
+        if not name.startswith("builtins."):
+            self.emit("call", node, symbol, name=name, arguments=arguments, keywords=keywords, starred=starred, answer=answer)
         if name.startswith("torch.autograd.") and name.endswith((".grad", "functional.jacobian", "functional.hessian")) \
                 or name.startswith(("torch.func.", "functorch.")):
             self.emit("differentiate", node, symbol)
@@ -391,14 +410,13 @@ class Calls(Expressions):
             self.emit("zero_grad", node, base, name=name)
         elif name in ("train", "eval"):
             self._set_mode(base, name, arguments, keywords, node)
-        elif name == "append" and arguments and isinstance(base, (Collection, Parameter)):
-            self.emit("accumulate", node, base, arguments=(base, arguments[0]), name="append")
-            if isinstance(base, Collection):
-                base.items.append(arguments[0])
+        elif name == "append" and arguments and isinstance(base, Collection):
+            self.accumulated(node, base, (base, arguments[0]), "append")
+            base.items.append(arguments[0])
         elif name in ("extend", "update") and arguments and isinstance(base, Collection):
             self.extend(base, arguments[0], node)
         elif name == "add_" and arguments:
-            self.emit("accumulate", node, base, arguments=(base, arguments[0]), name="add_")
+            self.accumulated(node, base, (base, arguments[0]), "add_")
         elif name in ("clear", "popleft", "pop"):
             base.mark("cleared")
         elif name == "requires_grad_":
@@ -408,7 +426,6 @@ class Calls(Expressions):
                 source.mark("frozen" if truth is False else "thawed")
             self.emit("differentiate", node, receiver, name="requires_grad_")
         elif not (isinstance(base, (Collection, Const)) or role(base)):
-            self.emit("opaque", node, base, name=name, arguments=arguments, keywords=keywords)
             if isinstance(base, (Parameter, Object)):
                 self._escape(arguments, keywords, soft=isinstance(base, Object) and bool(base.symbol))
                 for each in (*base.arguments, *base.keywords.values()) if isinstance(base, Object) else ():
@@ -430,7 +447,7 @@ class Calls(Expressions):
             if isinstance(option, Collection):
                 collection.items += option.items
                 for item in option.items:
-                    self.emit("accumulate", node, collection, arguments=(collection, item), name="extend")
+                    self.accumulated(node, collection, (collection, item), "extend")
             else:
                 collection.items.append(self.result("part", (option,), node))
         if isinstance(added, Collection) and added.keys and collection.keys is not None:
@@ -515,6 +532,19 @@ class Calls(Expressions):
                 for inner in each.attrs.values():
                     if isinstance(inner, (Object, Parameter)) and is_module(inner):
                         self.modes[origin(inner)] = None
+
+
+def _matters(value: Value) -> bool:
+    """Whether a function may do something with this argument that it did not do with an earlier one."""
+    return any(isinstance(o, (Function, Class, Collection)) or isinstance(o, Object) and (
+        role(o) != "" or not o.symbol) for o in value.options)
+
+
+def _has_effect(event: Event) -> bool:
+    if event.kind in ("call", "method", "statement", "opaque"):
+        return event.name in ("torch.load", "load_state_dict") or any(
+            role(a) in ("optimizer", "module") for a in event.arguments)
+    return True
 
 
 def _is_number(value: Value) -> bool:

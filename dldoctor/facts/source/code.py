@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import gc
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.project import Project
@@ -15,6 +19,10 @@ from dldoctor.facts.source.values import Class, Function, Loop, Object, Result, 
 #: a file without one of these words has no training code, and is read only when another file imports it
 _TRAINING_WORDS = ("torch", "numpy", "lightning", "accelerate")
 
+#: a file without one of these only defines things: its functions are read when something calls them
+_EFFECTS = re.compile(r"backward\(|zero_grad|\.step\(|no_grad|inference_mode|[lL]oss\b|cross_entropy|from_numpy|as_tensor|"
+                      r"to_tensor|ToTensor|torch\.tensor|torch\.load|CUDA_VISIBLE|\.eval\(\)|[Ss]oftmax")
+
 
 class TrainingCode:
     """All entries of the files at hand, read once."""
@@ -25,12 +33,14 @@ class TrainingCode:
         self._reader = Reader(self._import)
         self._scopes: dict[str, Scope] = {}
         self.runs: list[Run] = []
-        for file in files:
-            if any(word in file.text for word in _TRAINING_WORDS):
-                self._module(file)
-        for file in files:
-            if file.path in self._scopes:
-                self._leftovers(file, self._scopes[file.path])
+        self._reader.allowance = 30_000 + sum(file.text.count("\n") for file in files)
+        with _no_collection():
+            for file in files:
+                if any(word in file.text for word in _TRAINING_WORDS):
+                    self._module(file)
+            for file in files:
+                if file.path in self._scopes and _EFFECTS.search(file.text):
+                    self._leftovers(file, self._scopes[file.path])
 
     # --- building --------------------------------------------------------------------------------------------
 
@@ -52,14 +62,15 @@ class TrainingCode:
         """Functions and methods that no caller in sight reaches, callers before the called."""
         functions = [v for v in list(scope.names.values()) if isinstance(v, Function) and v.file is file]
         classes = [v for v in list(scope.names.values()) if isinstance(v, Class) and v.file is file]
-        used = {n.id for n in ast.walk(file.tree) if isinstance(n, ast.Name)} if functions else set()
-        for function in sorted(functions, key=lambda f: f.name in used):
+        words = Counter(re.findall(r"\w+", file.text))
+        for function in sorted(functions, key=lambda f: words[f.name] > 1):
             if function.body_of not in self._reader.reached:
                 self.runs.append(self._reader.read_function(function))
+        called = set(re.findall(r"\b(?:self|cls)\.(\w+)", file.text)) if classes else set()
         for made in classes:
-            self._methods(made)
+            self._methods(made, called)
 
-    def _methods(self, made: Class) -> None:
+    def _methods(self, made: Class, called: set[str]) -> None:
         methods = [m for m in made.members.names.values() if isinstance(m, Function)]
         left = [m for m in methods if m.body_of not in self._reader.reached]
         if not left:
@@ -67,8 +78,6 @@ class TrainingCode:
         assert made.file is not None
         thing = Object(made, (), {}, made.definition, made.file, None)
         thing.mark("mode")  # whoever made it may have switched its mode
-        called = {n.attr for n in ast.walk(made.definition) if isinstance(n, ast.Attribute)
-                  and isinstance(n.value, ast.Name) and n.value.id in ("self", "cls")}
         for method in sorted(left, key=lambda m: (m.name != "__init__", m.name in called)):
             if method.body_of not in self._reader.reached or method.name == "__init__":
                 self.runs.append(self._reader.read_function(method, thing))
@@ -110,6 +119,20 @@ class TrainingCode:
             if any(run.inside(each, "backward", "step", "differentiate") for each in around[:1]):
                 continue
             yield event, loop
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Nothing made while reading is garbage before the end, so the collector would walk it all in vain."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.freeze()  # straight into the oldest generation: the next collections need not walk it
+            gc.unfreeze()
+            gc.enable()
 
 
 def enclosing(loop: Loop | None) -> Iterator[Loop]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dldoctor.facts.source.text import SourceFile
@@ -21,12 +21,20 @@ class Run:
     #: `.backward()` ran under the entry's own gradient mode, so that mode is on
     records: bool = False
 
-    def of(self, *kinds: str) -> Iterator[Event]:
-        return (event for event in self.events if event.kind in kinds)
+    _by_kind: dict[str, list[Event]] = field(default_factory=dict)
+
+    def of(self, *kinds: str) -> Sequence[Event]:
+        """Events of these kinds, each kind in the order in which they happen. For runs that are over."""
+        if not self._by_kind and self.events:
+            for event in self.events:
+                self._by_kind.setdefault(event.kind, []).append(event)
+        if len(kinds) == 1:
+            return self._by_kind.get(kinds[0], [])
+        return [event for kind in kinds for event in self._by_kind.get(kind, [])]
 
     def inside(self, loop: Loop, *kinds: str) -> list[Event]:
         """Events of a loop and of all that it calls."""
-        return [event for event in self.events if event.kind in kinds and event.loop in loop]
+        return [event for event in self.of(*kinds) if event.loop in loop]
 
 
 @dataclass(slots=True, eq=False)

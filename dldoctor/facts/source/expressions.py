@@ -77,6 +77,12 @@ class Expressions:
         self.run.events.append(event)
         return event
 
+    def accumulated(self, node: ast.AST, value: Value, parts: tuple[Value, ...], name: str = "") -> None:
+        """A running sum or list takes something in, round after round; numbers and layers are of no interest."""
+        if self.loop is not None and any(isinstance(o, Result) and o.made_by not in words.GRAPHLESS
+                                         for part in parts[1:] for o in part.options):
+            self.emit("accumulate", node, value, arguments=parts, name=name)
+
     def result(self, made_by: str, inputs: tuple[Value, ...], node: ast.AST, callee: Value | None = None) -> Result:
         function = self.function.body_of if self.function is not None else None
         return Result(made_by, inputs, node, self.file, self.loop, self.grad, callee, function)

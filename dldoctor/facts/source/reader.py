@@ -31,7 +31,7 @@ from dldoctor.facts.source.values import (
 )
 
 #: statements that one entry may take, calls included; beyond it calls are opaque
-_BUDGET = 60_000
+_BUDGET = 40_000
 
 
 class Reader(Calls):
@@ -69,7 +69,8 @@ class Reader(Calls):
     def begin(self, file: SourceFile, scope: Scope, *, open_entry: bool) -> Run:
         self.file, self.scope, self.loop, self.function = file, scope, None, None
         self.grad = "entry" if open_entry else True
-        self.modes, self.stack, self.calls_of, self.left = {}, [], {}, _BUDGET
+        self.modes, self.stack, self.calls_of = {}, [], {}
+        self.left = _BUDGET if self.spent < self.allowance else _BUDGET // 50
         self.in_forward, self.depth, self.statement = 0, 0, None
         self.run = Run(file, open_entry)
         return self.run
@@ -87,6 +88,7 @@ class Reader(Calls):
     def block(self, body: Iterable[ast.stmt]) -> bool:
         for statement in body:
             self.left -= 1
+            self.spent += 1
             if self.left <= 0:
                 return False
             before, self.statement = self.statement, statement
@@ -127,7 +129,7 @@ class Reader(Calls):
             return False
         value = Result(f"operator {type(statement.op).__name__}", (before, added), statement, self.file, self.loop,
                        self.grad)
-        self.emit("accumulate", statement, value, arguments=(before, added))
+        self.accumulated(statement, value, (before, added))
         self.bind(statement.target, value)
         return False
 
@@ -146,7 +148,7 @@ class Reader(Calls):
                 part = waiting.pop()
                 if part is before:
                     rest = tuple(v for v in self.addends(value) if v is not before)
-                    self.emit("accumulate", statement, value, arguments=(before, *rest))
+                    self.accumulated(statement, value, (before, *rest))
                     return
                 if isinstance(part, Result) and part.made_by.startswith("operator"):
                     waiting += part.inputs

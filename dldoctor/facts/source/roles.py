@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Iterator
 
 from dldoctor.facts.source import vocabulary as words
@@ -103,33 +104,25 @@ def is_optimizer(value: Value) -> bool:
     return isinstance(base, Parameter) and not base.annotation and base.name.lower() in ("optimizer", "optim", "opt", "optimiser")
 
 
-def has_graph(value: Value, depth: int = 60) -> bool | None:
+def has_graph(value: Value, known: dict[int, bool | None] | None = None, depth: int = 80) -> bool | None:
     """Whether a value is tied to the graph of parameters: True, False, or None where the text doesn't tell."""
-    if value.marked("backward"):
+    if value.marked("backward", "requires_grad"):
         return True
-    if value.marked("requires_grad"):
-        return True
-    if depth == 0:
-        return None
-    if isinstance(value, Either):
-        found = {has_graph(option, depth - 1) for option in value.options}
-        return True if True in found else None if None in found else False
-    if isinstance(value, Collection):
-        return _any_graph(value.items, depth) if value.items else None
     if isinstance(value, (Const, Symbol, Function, Class)):
         return False
-    if isinstance(value, Result):
-        return _result_graph(value, depth)
-    return None
+    known = {} if known is None else known
+    if id(value) not in known:
+        known[id(value)] = None  # a circle tells nothing, nor does a very long way
+        if depth and isinstance(value, Result):
+            known[id(value)] = _result_graph(value, known, depth)
+        elif depth and isinstance(value, (Either, Collection)):
+            known[id(value)] = _any_graph(value.inputs, known, depth) if value.inputs else None
+    return known[id(value)]
 
 
-def _result_graph(value: Result, depth: int) -> bool | None:
+def _result_graph(value: Result, known: dict[int, bool | None], depth: int) -> bool | None:
     made_by = value.made_by
-    if value.grad is False:
-        return False
-    if made_by in ("data", "compare") or made_by in words.GRAPHLESS_CALLS or made_by in words.FACTORIES:
-        return False
-    if made_by.startswith(".") and made_by[1:] in words.GRAPHLESS_METHODS | {"data", "shape", "grad"}:
+    if value.grad is False or made_by in words.GRAPHLESS:
         return False
     if made_by == "forward":
         if value.grad is True and value.callee is not None and role(value.callee) == "module":
@@ -137,22 +130,26 @@ def _result_graph(value: Result, depth: int) -> bool | None:
         return None
     if made_by == "operator []" and isinstance(value.inputs[0], Result) and value.inputs[0].made_by in _PAIRS:
         return None  # values or indices
-    if made_by == "loss" or made_by.startswith((".", "torch.", "operator")) or made_by == "builtins.sum":
-        return _any_graph(value.inputs, depth)
+    if made_by in ("loss", "builtins.sum") or made_by.startswith((".", "torch.", "operator")):
+        return _any_graph(value.inputs, known, depth)
     return None
 
 
-def _any_graph(values: tuple[Value, ...] | list[Value], depth: int) -> bool | None:
-    found = {has_graph(each, depth - 1) for each in values}
+def _any_graph(values: tuple[Value, ...], known: dict[int, bool | None], depth: int) -> bool | None:
+    found = {has_graph(each, known, depth - 1) for each in values}
     return True if True in found else None if None in found else False
 
 
-def blocked(value: Value) -> list[Result] | None:
+def blocked(value: Value, seen: set[int] | None = None, depth: int = 80) -> list[Result] | None:
     """Where autograd was off on every way to a value; None where some way is open or out of sight."""
-    if isinstance(value, (Const, Symbol)) or value.marked("requires_grad"):
-        return None if value.marked("requires_grad") else []
+    seen = set() if seen is None else seen
+    if value.marked("requires_grad") or depth == 0:
+        return None
+    if isinstance(value, (Const, Symbol)) or id(value) in seen:
+        return []
+    seen.add(id(value))
     if isinstance(value, Either):
-        return _all_blocked(value.options)
+        return _all_blocked(value.options, seen, depth)
     if not isinstance(value, Result):
         return None
     if value.grad is False and (value.made_by == "forward" or value.callee is not None and is_module(value.callee)):
@@ -164,41 +161,41 @@ def blocked(value: Value) -> list[Result] | None:
         if not (isinstance(criterion, Object) and criterion.symbol):
             return None  # a loss of one's own may hold parameters
     if value.made_by == "loss" or value.made_by.startswith((".", "torch.", "operator")):
-        return _all_blocked(value.inputs)
+        return _all_blocked(value.inputs, seen, depth)
     return None
 
 
-def _all_blocked(values: tuple[Value, ...]) -> list[Result] | None:
+def _all_blocked(values: tuple[Value, ...], seen: set[int], depth: int) -> list[Result] | None:
     found: list[Result] = []
     for each in values:
-        part = blocked(each)
+        part = blocked(each, seen, depth - 1)
         if part is None:
             return None
         found += part
     return found
 
 
-def knows_modes(module: Value) -> bool:
+def knows_modes(module: Value, seen: set[int] | None = None) -> bool:
     """Whether training and evaluation mode differ for a network; True as well where not all its layers are in sight."""
     base = origin(module)
+    seen = set() if seen is None else seen
+    if id(base) in seen:
+        return False
+    seen.add(id(base))
     if isinstance(base, Either):
-        return any(knows_modes(option) for option in base.options)
+        return any(knows_modes(option, seen) for option in base.options)
     if not isinstance(base, Object):
         return True
     if base.symbol:
         plain = base.symbol.startswith("torch.nn.") and not words.MODE_LAYER.fullmatch(base.symbol)
-        return not plain or any(knows_modes(part) for part in _parts(base.arguments))
+        return not plain or any(knows_modes(part, seen) for part in _parts(base.arguments))
     assert isinstance(base.kind, Class)
     if set(base.kind.outer_bases) - {"torch.nn.Module", "torch.nn.Sequential", "builtins.object"} or not base.kind.in_sight:
         return True
-    if base.marked("calls modes"):
-        return True
-    import ast
-
     if any(isinstance(n, ast.Attribute) and (n.attr == "training" or "dropout" in n.attr or n.attr == "batch_norm")
            for n in ast.walk(base.kind.definition)):
         return True
-    return any(knows_modes(part) for part in _parts((base.attrs or {}).values()))
+    return any(knows_modes(part, seen) for part in _parts((base.attrs or {}).values()))
 
 
 def _parts(values: Iterable[Value]) -> Iterator[Value]:

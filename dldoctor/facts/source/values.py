@@ -10,6 +10,7 @@ from dldoctor.facts.source.text import SourceFile
 
 #: autograd's mode: on, off, as the entry's caller has it, or None where a condition decides
 Grad = bool | Literal["entry"] | None
+_MOST_OPTIONS = 8
 
 
 class Loop:
@@ -247,12 +248,14 @@ class Either(Value):
 
 def either(*values: Value) -> Value:
     """The join of branches; a value alone when they agree."""
-    flat: list[Value] = []
+    flat: dict[int, Value] = {}
     for value in values:
         for option in value.options:
-            if not any(option is known for known in flat):
-                flat.append(option)
-    return flat[0] if len(flat) == 1 else Either(tuple(flat[:8]))
+            flat[id(option)] = option
+        if len(flat) >= _MOST_OPTIONS:
+            break
+    options = tuple(flat.values())
+    return options[0] if len(options) == 1 else Either(options[:_MOST_OPTIONS])
 
 
 def ancestry(value: Value, limit: int = 400) -> Iterator[Value]:

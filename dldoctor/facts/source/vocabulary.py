@@ -51,6 +51,9 @@ GRAPHLESS_CALLS = frozenset(
 FACTORIES = frozenset("torch." + n for n in (
     "tensor zeros ones full rand randn randint randperm arange linspace eye empty zeros_like ones_like full_like "
     "rand_like randn_like from_numpy as_tensor Tensor FloatTensor LongTensor").split())
+#: what makes a value without a graph, whatever it is made of
+GRAPHLESS = (GRAPHLESS_CALLS | FACTORIES | {f".{name}" for name in GRAPHLESS_METHODS}
+             | {"data", "compare", ".data", ".shape", ".grad"})
 NO_GRAD = frozenset(("torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.autograd.inference_mode",
                      "torch.autograd.grad_mode.no_grad", "torch.autograd.grad_mode.inference_mode"))
 ENABLE_GRAD = frozenset(("torch.enable_grad", "torch.autograd.enable_grad", "torch.autograd.grad_mode.enable_grad"))
