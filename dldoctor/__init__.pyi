@@ -46,6 +46,7 @@ from .facts.machine.ports import Port as Port
 from .facts.machine.processors import Processors as Processors
 from .facts.model.head import ModelHead as ModelHead
 from .facts.pitfalls import KnownPitfalls as KnownPitfalls
+from .facts.source.tree import SourceTree as SourceTree
 from .facts.subjects import BatchSize as BatchSize
 from .facts.subjects import ClassesAsked as ClassesAsked
 from .facts.subjects import DatasetFolder as DatasetFolder
