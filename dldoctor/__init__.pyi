@@ -2,6 +2,18 @@ from .check import Check, check
 from .fact import BadInput, Fact, Subject, TableFact, Unavailable
 from .facts.classes import ClassCount
 from .facts.model.head import ModelHead
+from .facts.model.probe import ModelProbe
+from .facts.model.views import (
+    ForwardEnd,
+    ForwardTrace,
+    HiddenLayers,
+    LayerTable,
+    LossProbe,
+    MemoryDemand,
+    ModelOutputs,
+    ShapeMismatches,
+    SingleValues,
+)
 from .facts.subjects import (
     BatchSize,
     ClassesAsked,
