@@ -1,46 +1,44 @@
-"""The memory of a training step against the GPU's."""
+"""Checks of memory: what a training step needs, and who holds it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor import Finding, GpuMemoryAsked, MemoryDemand, Severity, Table, check
+from dldoctor import Finding, GpuState, Severity, Table, check
 
-_MIB = 1 << 20
+_GIB = 2**30
 
 
-@check("MEM001", Severity.ERROR, Severity.WARNING, since="0.1", symptoms=(
-    "CUDA out of memory. Tried to allocate {amount}", "CUDA error: out of memory",
-))
-def will_not_fit(demand: MemoryDemand, gpu: GpuMemoryAsked, *, context_mib: int = 550, allocator: float = 1.11,
-                 allocator_low: float = 1.0, allocator_high: float = 1.27) -> Iterator[Finding]:
-    """The step asks for more memory than the GPU has.
+@check("MEM002", Severity.ERROR, Severity.WARNING, since="0.1")
+def gpu_memory_taken(gpu: GpuState, *, share: float = 0.5) -> Iterator[Finding]:
+    """Other processes hold most of a card's memory.
 
-    Parameters, gradients, the optimizer's state and what forward keeps for backward must lie there at once; on top
-    come the CUDA context and what the allocator rounds up and can't use.
+    The training runs out of memory however small its batch is. What holds the memory is often a crashed run's worker
+    or a forgotten notebook kernel.
 
-    Fix: a smaller batch with gradient accumulation, bfloat16 autocast, or activation checkpointing.
+    Fix: end those processes if they are yours (kill PID), or choose another card with CUDA_VISIBLE_DEVICES.
     """
-    live = demand.peak(demand.batch)
-    low, middle, high = (int(live * factor) + context_mib * _MIB for factor in (allocator_low, allocator, allocator_high))
-    if high <= gpu.bytes:
-        return
-    severity = Severity.ERROR if low > gpu.bytes else Severity.WARNING
-    room = gpu.bytes - context_mib * _MIB
-    fits = int((room / allocator_high - demand.fixed) / demand.per_sample) if demand.per_sample else 0
-    assumed = " (assumed: --optimizer)" if demand.optimizer_assumed else ""
-    rows = [("parameters and buffers", demand.parameters + demand.buffers), ("gradients", demand.gradients),
-            (f"optimizer state, {demand.optimizer_name}{assumed}", demand.optimizer),
-            (f"activations at batch {demand.batch}", demand.activations), ("temporaries at the peak", demand.temporaries),
-            ("CUDA context", context_mib * _MIB)]
-    largest = f"the largest batch that surely fits is {fits}" if fits >= 1 else "no batch fits"
-    yield Finding(
-        None, "a step at batch {batch} takes {low} to {high} of GPU memory, {middle} most likely, of {gpu}",
-        severity=severity, batch=demand.batch, low=_gib(low), high=_gib(high), middle=_gib(middle), gpu=_gib(gpu.bytes),
-        largest_batch=max(fits, 0), show=Table(("for", "GiB"), tuple((name, f"{size / 2**30:.2f}") for name, size in rows)),
-        fix=f"{largest}; gradient accumulation keeps the effective batch; torch.autocast('cuda', torch.bfloat16) about "
-        f"halves the {_gib(demand.activations)} of activations, torch.utils.checkpoint saves more of them")
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
+    for card in gpu.gpus:
+        held = sum(process.bytes or 0 for process in card.processes)
+        if held < share * card.total:
+            continue
+        rows = tuple((p.pid, p.user, f"{(p.bytes or 0) / _GIB:.1f}", p.name) for p in card.processes[:5])
+        best = max(gpu.gpus, key=lambda other: other.free)
+        elsewhere = best.index != card.index and best.free >= share * best.total
+        own = [process for process in card.processes if process.own]
+        yield Finding(
+            f"cuda:{card.index}",
+            "{count} process{plural} hold {held_gib:.1f} of the {total_gib:.1f} GiB of {name}",
+            count=len(card.processes),
+            plural="es" if len(card.processes) > 1 else "",
+            held_gib=round(held / _GIB, 2),
+            total_gib=round(card.total / _GIB, 2),
+            name=card.name,
+            show=Table(("pid", "user", "GiB", "process"), rows),
+            fix=f"CUDA_VISIBLE_DEVICES={best.index} has {best.free / _GIB:.1f} GiB free"
+            if elsewhere
+            else f"if it is a forgotten run of yours: kill {' '.join(str(process.pid) for process in own)}"
+            if own
+            else "wait, or ask who started them",
+            severity=Severity.WARNING if elsewhere else Severity.ERROR,
+        )

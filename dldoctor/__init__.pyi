@@ -1,54 +1,84 @@
-from .check import Check, check
-from .fact import BadInput, Fact, Subject, TableFact, Unavailable
-from .facts.classes import ClassCount
-from .facts.model.head import ModelHead
-from .facts.model.probe import ModelProbe
-from .facts.model.views import (
-    ForwardEnd,
-    ForwardTrace,
-    HiddenLayers,
-    LayerTable,
-    LossProbe,
-    MemoryDemand,
-    ModelOutputs,
-    ShapeMismatches,
-    SingleValues,
-)
-from .facts.subjects import (
-    BatchSize,
-    ClassesAsked,
-    DatasetFolder,
-    GpuMemoryAsked,
-    InputSpec,
-    ItemSource,
-    LoaderDemand,
-    LossAsked,
-    Machine,
-    ModelTarget,
-    OptimizerAsked,
-    PortAsked,
-    SmokeTarget,
-    SourcePaths,
-    TargetSpec,
-    WorkersAsked,
-)
-from .finding import (
-    Advice,
-    CodeFrame,
-    Curve,
-    Edit,
-    Edits,
-    Finding,
-    HexBytes,
-    Histogram,
-    Place,
-    Quarantine,
-    Severity,
-    ShapeChain,
-    ShapeStep,
-    Table,
-)
-from .outcome import Entry, Outcome
-from .resources import Resources
+"""The public names: the one list, read by type checkers and, for lazy imports, by `__init__.py`."""
+
+from .examine import examine_code as examine_code
+from .examine import examine_loader as examine_loader
+from .examine import examine_machine as examine_machine
+from .examine import examine_model as examine_model
+from .examine import preflight as preflight
+from .examine import scan as scan
+from .examine import smoke as smoke
+from .fact import BadInput as BadInput
+from .fact import Fact as Fact
+from .fact import Subject as Subject
+from .fact import TableFact as TableFact
+from .fact import Unavailable as Unavailable
+from .facts.classes import ClassCount as ClassCount
+from .facts.live.items import Failure as Failure
+from .facts.live.items import Item as Item
+from .facts.live.items import Items as Items
+from .facts.live.items import Leaf as Leaf
+from .facts.live.items import input_leaf as input_leaf
+from .facts.live.items import target_leaf as target_leaf
+from .facts.machine.gpu import Gpu as Gpu
+from .facts.machine.gpu import GpuDevices as GpuDevices
+from .facts.machine.gpu import GpuProcess as GpuProcess
+from .facts.machine.gpu import GpuState as GpuState
+from .facts.machine.gpu import VisibleDevices as VisibleDevices
+from .facts.machine.memory import Container as Container
+from .facts.machine.memory import HostMemory as HostMemory
+from .facts.machine.memory import ProcessMemory as ProcessMemory
+from .facts.machine.memory import SharedMemory as SharedMemory
+from .facts.machine.packages import TorchInstall as TorchInstall
+from .facts.machine.ports import Port as Port
+from .facts.machine.processors import Processors as Processors
+from .facts.model.head import ModelHead as ModelHead
+from .facts.model.probe import ModelProbe as ModelProbe
+from .facts.model.views import ForwardEnd as ForwardEnd
+from .facts.model.views import ForwardTrace as ForwardTrace
+from .facts.model.views import HiddenLayers as HiddenLayers
+from .facts.model.views import LayerTable as LayerTable
+from .facts.model.views import LossProbe as LossProbe
+from .facts.model.views import MemoryDemand as MemoryDemand
+from .facts.model.views import ModelOutputs as ModelOutputs
+from .facts.model.views import ShapeMismatches as ShapeMismatches
+from .facts.model.views import SingleValues as SingleValues
+from .facts.subjects import BatchSize as BatchSize
+from .facts.subjects import ClassesAsked as ClassesAsked
+from .facts.subjects import DatasetFolder as DatasetFolder
+from .facts.subjects import GpuMemoryAsked as GpuMemoryAsked
+from .facts.subjects import InputSpec as InputSpec
+from .facts.subjects import ItemSource as ItemSource
+from .facts.subjects import LoaderDemand as LoaderDemand
+from .facts.subjects import LossAsked as LossAsked
+from .facts.subjects import Machine as Machine
+from .facts.subjects import ModelTarget as ModelTarget
+from .facts.subjects import OptimizerAsked as OptimizerAsked
+from .facts.subjects import PortAsked as PortAsked
+from .facts.subjects import SmokeTarget as SmokeTarget
+from .facts.subjects import SourcePaths as SourcePaths
+from .facts.subjects import TargetSpec as TargetSpec
+from .facts.subjects import WorkersAsked as WorkersAsked
+from .finding import Advice as Advice
+from .finding import CodeFrame as CodeFrame
+from .finding import Curve as Curve
+from .finding import Edit as Edit
+from .finding import Edits as Edits
+from .finding import Finding as Finding
+from .finding import HexBytes as HexBytes
+from .finding import Histogram as Histogram
+from .finding import Place as Place
+from .finding import Quarantine as Quarantine
+from .finding import Severity as Severity
+from .finding import ShapeChain as ShapeChain
+from .finding import ShapeStep as ShapeStep
+from .finding import Table as Table
+from .isolation import ChildEnd as ChildEnd
+from .isolation import StackFrame as StackFrame
+from .outcome import Entry as Entry
+from .outcome import Outcome as Outcome
+from .registry import Check as Check
+from .registry import check as check
+from .report import Report as Report
+from .resources import Resources as Resources
 
 __version__: str

@@ -47,7 +47,7 @@ def main() -> None:
     faulthandler.enable(crash_fd, all_threads=True)
     faulthandler.register(signal.SIGUSR1, crash_fd, all_threads=True)
     request = json.loads(sys.stdin.buffer.read())
-    sys.stdin = open(os.devnull)
+    sys.stdin = open(os.devnull)  # noqa: SIM115  # stays open for as long as the process
     sys.argv = ["dldoctor"]
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != HERE]  # our names stay ours
     package = types.ModuleType("dldoctor")
@@ -69,11 +69,21 @@ def main() -> None:
         except UserError as error:
             send("$bad_input", str(error))
         except SystemExit as error:
-            send("$exit", {"text": f"sys.exit({'' if error.code is None else repr(error.code)})",
-                           "stack": frames_of(error.__traceback__)})
+            send(
+                "$exit",
+                {
+                    "text": f"sys.exit({'' if error.code is None else repr(error.code)})",
+                    "stack": frames_of(error.__traceback__),
+                },
+            )
         except BaseException as error:
-            send("$exception", {"text": "".join(traceback.format_exception_only(error)).strip(),
-                                "stack": frames_of(error.__traceback__)})
+            send(
+                "$exception",
+                {
+                    "text": "".join(traceback.format_exception_only(error)).strip(),
+                    "stack": frames_of(error.__traceback__),
+                },
+            )
             traceback.print_exc()
     # Threads and atexit handlers of user code must not keep a finished child alive.
     sys.stdout.flush()
@@ -83,14 +93,16 @@ def main() -> None:
 def _write(pipe: BinaryIO, record: Any) -> None:
     data = memoryview(json.dumps(record).encode() + b"\n")
     while data:
-        data = data[os.write(pipe.fileno(), data):]
+        data = data[os.write(pipe.fileno(), data) :]
 
 
 def frames_of(trace: types.TracebackType | None) -> list[dict[str, Any]]:
     """The frames of a traceback that are not ours, innermost last."""
-    return [{"path": frame.filename, "line": frame.lineno or 0, "function": frame.name}
-            for frame in traceback.extract_tb(trace)
-            if not frame.filename.startswith(HERE + os.sep) and not frame.filename.startswith("<frozen")]
+    return [
+        {"path": frame.filename, "line": frame.lineno or 0, "function": frame.name}
+        for frame in traceback.extract_tb(trace)
+        if not frame.filename.startswith(HERE + os.sep) and not frame.filename.startswith("<frozen")
+    ]
 
 
 def _die_with_parent() -> None:

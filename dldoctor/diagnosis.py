@@ -7,17 +7,17 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dldoctor.check import Check
-from dldoctor.fact import BadInput, Fact, Need, Subject, TableFact, Unavailable, gatherer_needs
+from dldoctor.fact import BadInput, Fact, Need, Subject, TableFact, Unavailable, gatherer, gatherer_needs
 from dldoctor.finding import Finding
 from dldoctor.outcome import Crash, Entry, Outcome, Skipped
+from dldoctor.registry import Check
 from dldoctor.resources import Resources
 
 #: seconds that one check may take before it is stopped and named
@@ -26,7 +26,7 @@ CHECK_LIMIT = 60.0
 PATIENCE = 3.0
 
 
-class CheckTimeout(Exception):
+class CheckTimeoutError(Exception):
     """A check did not end."""
 
 
@@ -136,7 +136,7 @@ def _validate(check: Check, finding: Finding) -> None:
         raise TypeError(f"{check.origin} yielded a {type(finding).__name__}, not a Finding")
     if finding.severity is not None and finding.severity not in check.severities:
         raise ValueError(f"{check.origin} used the severity {finding.severity.value!r}, which it does not declare")
-    finding.message  # a template that can't be filled is the check's error
+    str(finding.message)  # a template that can't be filled is the check's error
 
 
 def _arguments(needs: Sequence[Need], facts: Mapping[type[Fact], Fact | Exception]) -> tuple[list[Any], str | None]:
@@ -227,7 +227,8 @@ def _collect(
 
 def _measure(fact: type[Fact], arguments: Sequence[Any]) -> tuple[Fact | Exception, float]:
     started = time.perf_counter()
-    gather: Callable[..., Fact] = getattr(fact, "gather")
+    gather = gatherer(fact)
+    assert gather is not None  # the plan holds no seeds
     try:
         result: Fact | Exception = gather(*arguments)
         if not isinstance(result, fact):
@@ -264,7 +265,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
         return
 
     def ring(*_: object) -> None:
-        raise CheckTimeout(f"did not end within {seconds:g} s and was stopped")
+        raise CheckTimeoutError(f"did not end within {seconds:g} s and was stopped")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from dldoctor.finding import Exhibit
 
 if TYPE_CHECKING:
     import polars
@@ -42,6 +44,15 @@ class Fact:
     flag: ClassVar[str] = ""
     #: whether --save-facts writes it
     saved: ClassVar[bool] = True
+
+    @property
+    def said(self) -> str:
+        """What was seen, as one line for the head of the report; empty for most facts."""
+        return ""
+
+    def drawn(self, verbose: bool) -> tuple[Exhibit, ...]:
+        """What to draw below the findings (a layer table, a loss curve); nothing for most facts."""
+        return ()
 
 
 class Subject(Fact):
@@ -113,8 +124,11 @@ class TableFact(Fact):
         import polars
 
         known = {name: getattr(polars, kind) for name, kind in cls.schema.items()}
-        return cls(polars.DataFrame(rows, schema_overrides=known, infer_schema_length=None) if rows
-                   else polars.DataFrame(schema=known))
+        return cls(
+            polars.DataFrame(rows, schema_overrides=known, infer_schema_length=None)
+            if rows
+            else polars.DataFrame(schema=known)
+        )
 
 
 @dataclass(frozen=True)
@@ -144,7 +158,8 @@ def needs_of(function: Any, owner: str) -> tuple[Need, ...]:
             continue
         hint = hints.get(name)
         alternatives = (
-            typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+            typing.get_args(hint)
+            if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
             else (hint,)
         )
         kinds = [kind for kind in alternatives if kind is not type(None)]
@@ -154,7 +169,13 @@ def needs_of(function: Any, owner: str) -> tuple[Need, ...]:
     return tuple(needs)
 
 
+def gatherer(fact: type[Fact]) -> Callable[..., Fact] | None:
+    """A fact's `gather`; `None` for a seed, which has none."""
+    found: Callable[..., Fact] | None = getattr(fact, "gather", None)
+    return found
+
+
 def gatherer_needs(fact: type[Fact]) -> tuple[Need, ...] | None:
-    """What a fact's `gather` asks for; `None` for a seed, which has none."""
-    gather = getattr(fact, "gather", None)
+    """What a fact's `gather` asks for; `None` for a seed."""
+    gather = gatherer(fact)
     return None if gather is None else needs_of(gather, f"{fact.__module__}.{fact.__name__}.gather")

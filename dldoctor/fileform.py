@@ -29,7 +29,7 @@ def to_plain(value: Any) -> Any:
     Raises:
         TypeError: the value is of a type that facts may not hold.
     """
-    if value is None or isinstance(value, (bool, int, float, str)) and not isinstance(value, enum.Enum):
+    if value is None or (isinstance(value, (bool, int, float, str)) and not isinstance(value, enum.Enum)):
         return value
     if isinstance(value, enum.Enum):
         return value.value
@@ -61,8 +61,8 @@ def from_plain(kind: type[F], plain: Any, folder: Path | None = None) -> F:
         if isinstance(plain, Mapping) and folder is not None:
             import polars
 
-            return kind(polars.read_parquet(folder / str(plain["parquet"])))  # type: ignore[return-value]  # F is kind
-        return kind.from_rows(list(plain))  # type: ignore[return-value]  # F is kind
+            return kind(polars.read_parquet(folder / str(plain["parquet"])))
+        return kind.from_rows(list(plain))
 
     try:
         return msgspec.convert(plain, kind, dec_hook=_decode_other, strict=True)

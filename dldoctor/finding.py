@@ -42,8 +42,8 @@ class Place:
         if self.line is not None:
             where += f":{self.line}"
         if self.index is not None:
-            where += f"[{self.index}]"
-        return where or self.layer or ""
+            where += f" item {self.index}"
+        return where.strip() or self.layer or ""
 
 
 # --- exhibits: evidence that is drawn, not only said -------------------------------------------------------------

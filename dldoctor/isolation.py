@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,25 +93,47 @@ def run_child(
     read_end, write_end = os.pipe()
     started = time.monotonic()
     with tempfile.TemporaryFile() as crash_file:
-        command = [interpreter, "-u", str(Path(__file__).with_name("child.py")), str(write_end),
-                   str(crash_file.fileno())]
-        variables = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace",
-                     "PYTHONDONTWRITEBYTECODE": "1", **(environment or {}), MARK: token}
+        command = [
+            interpreter,
+            "-u",
+            str(Path(__file__).with_name("child.py")),
+            str(write_end),
+            str(crash_file.fileno()),
+        ]
+        variables = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONIOENCODING": "utf-8:backslashreplace",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **(environment or {}),
+            MARK: token,
+        }
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                pass_fds=(write_end, crash_file.fileno()), cwd=cwd, env=variables, start_new_session=True,
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(write_end, crash_file.fileno()),
+                cwd=cwd,
+                env=variables,
+                start_new_session=True,
             )
         except OSError as error:
             os.close(read_end)
-            raise BadInput(f"{interpreter}: can't be started ({error.strerror}); --python takes the path of a Python "
-                           "interpreter that has torch") from None
+            raise BadInput(
+                f"{interpreter}: can't be started ({error.strerror}); --python takes the path of a Python "
+                "interpreter that has torch"
+            ) from None
         finally:
             os.close(write_end)
-        request = {"task": task, "arguments": dict(arguments),
-                   "address_space": resources.memory_limit if limit_address_space else None}
+        request = {
+            "task": task,
+            "arguments": dict(arguments),
+            "address_space": resources.memory_limit if limit_address_space else None,
+        }
         facts = _Collector(read_end)
-        output = _Tail(process.stdout)  # type: ignore[arg-type]  # a PIPE was asked for
+        output = _Tail(process.stdout)
         try:
             _feed(process, json.dumps(request).encode())
             broken = _watch(process, resources, started)
@@ -119,9 +142,12 @@ def run_child(
             facts.join()
             output.join()
         crash_file.seek(0)
-        stack = _stack(crash_file.read().decode("utf-8", "replace"))
-    run = ChildRun(_ended(process, broken, facts, output.text, stack, resources), facts.sent,
-                   time.monotonic() - started)
+        stack = _stack(crash_file.read().decode("utf-8", "replace"), cwd or Path.cwd())
+    run = ChildRun(
+        _ended(process, broken, facts, output.text, stack, resources, cwd or Path.cwd()),
+        facts.sent,
+        time.monotonic() - started,
+    )
     if "$bad_input" in facts.sent:
         raise BadInput(facts.sent["$bad_input"])
     if broken == "interrupted":
@@ -142,7 +168,7 @@ def _watch(process: subprocess.Popen[bytes], resources: Resources, started: floa
     """Wait for the end; kill on a limit or on Ctrl-C. The name of the limit that was run over, if one was."""
     import psutil
 
-    # The interval starts short so that quick children cost no waiting, and stays far below what it takes to fill memory.
+    # Starts short so that quick children cost no waiting; stays far below the time it takes to fill memory.
     interval = 0.01
     next_look = started
     while process.poll() is None:
@@ -189,10 +215,8 @@ def _end_all(process: subprocess.Popen[bytes], token: str) -> None:
     """Kill the child, its process group, and whatever left the group but still carries the mark."""
     import psutil
 
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     process.wait()
     for other in psutil.process_iter(["pid"]):
         try:
@@ -209,20 +233,22 @@ def _ended(
     output: str,
     stack: tuple[StackFrame, ...],
     resources: Resources,
+    root: Path,
 ) -> ChildEnd:
     status = process.returncode
     if broken == "timeout":
         return ChildEnd("timeout", f"did not end within {resources.time_limit:g} s (--time-limit)", output, stack)
     if broken == "memory":
-        return ChildEnd("memory", f"took more than {resources.memory_limit / 2**30:.3g} GiB (--memory-limit)", output,
-                        stack)
+        return ChildEnd(
+            "memory", f"took more than {resources.memory_limit / 2**30:.3g} GiB (--memory-limit)", output, stack
+        )
     if "$exception" in facts.sent:
-        frames = tuple(StackFrame(**frame) for frame in facts.sent["$exception"]["stack"])
+        frames = tuple(relative_frame(StackFrame(**frame), root) for frame in facts.sent["$exception"]["stack"])
         return ChildEnd("exception", facts.sent["$exception"]["text"], output, frames)
     if "$done" in facts.sent:
         return ChildEnd("done", "", output)
     if "$exit" in facts.sent:
-        frames = tuple(StackFrame(**frame) for frame in facts.sent["$exit"]["stack"])
+        frames = tuple(relative_frame(StackFrame(**frame), root) for frame in facts.sent["$exit"]["stack"])
         return ChildEnd("exit", f"left the process with {facts.sent['$exit']['text']}", output, frames)
     if status < 0:
         name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
@@ -230,14 +256,23 @@ def _ended(
     return ChildEnd("exit", f"left the process with exit status {status}", output, stack)
 
 
-def _stack(text: str) -> tuple[StackFrame, ...]:
-    """The frames of faulthandler's current thread, innermost last; frames of the doctor itself left out."""
+def _stack(text: str, root: Path) -> tuple[StackFrame, ...]:
+    """The frames of faulthandler's current thread, innermost last, paths relative to `root`; our own are left out."""
     current = re.split(r"^(?=Thread |Current thread )", text, flags=re.MULTILINE)
     chosen = next((part for part in current if "most recent call first" in part and part.startswith("Current")), text)
-    frames = [StackFrame(path, int(line), function)
-              for path, line, function in re.findall(r'File "(.+?)", line (\d+) in (\S+)', chosen)]
+    frames = [
+        StackFrame(path, int(line), function)
+        for path, line, function in re.findall(r'File "(.+?)", line (\d+) in (\S+)', chosen)
+    ]
     own = str(Path(__file__).parent) + os.sep
-    return tuple(frame for frame in reversed(frames) if not frame.path.startswith(own))
+    return tuple(relative_frame(frame, root) for frame in reversed(frames) if not frame.path.startswith(own))
+
+
+def relative_frame(frame: StackFrame, root: Path) -> StackFrame:
+    """The frame with its path relative to `root`, when it lies below."""
+    path = Path(frame.path)
+    inside = path.is_absolute() and path.resolve().is_relative_to(root.resolve())
+    return replace(frame, path=path.resolve().relative_to(root.resolve()).as_posix()) if inside else frame
 
 
 class _Reader(threading.Thread):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dldoctor.check import Check
 from dldoctor.fact import Fact
 from dldoctor.finding import CodeFrame, Finding, Severity
+from dldoctor.registry import Check
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,16 @@ class Entry:
     @property
     def order(self) -> tuple[object, ...]:
         at = self.finding.at
-        return (-self.severity.rank, self.check.code, natural(at.path or ""), at.line or 0, at.column or 0,
-                natural(at.layer or ""), -1 if at.index is None else at.index, self.finding.message)
+        return (
+            -self.severity.rank,
+            self.check.code,
+            natural(at.path or ""),
+            at.line or 0,
+            at.column or 0,
+            natural(at.layer or ""),
+            -1 if at.index is None else at.index,
+            self.finding.message,
+        )
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,9 @@ def merge(outcomes: Iterable[Outcome], kind: str, title: str, root: Path) -> Out
     ran = {code for part in parts for code in part.checks_run}
     skipped = {skip.check.code: skip for part in parts for skip in part.skipped if skip.check.code not in ran}
     return Outcome(
-        kind, title, root,
+        kind,
+        title,
+        root,
         entries=tuple(sorted(entries, key=lambda entry: entry.order)),
         skipped=tuple(skipped[code] for code in sorted(skipped)),
         crashes=tuple(crash for part in parts for crash in part.crashes),
@@ -118,17 +129,15 @@ def merge(outcomes: Iterable[Outcome], kind: str, title: str, root: Path) -> Out
 
 
 def _rebased(entry: Entry, old: Path, new: Path) -> Entry:
-    from dataclasses import fields
-    import os.path
-
     finding = entry.finding
     if finding.at.path is None or old == new:
         return entry
     path = Path(os.path.relpath(old / finding.at.path, new)).as_posix()
-    values = {f.name: getattr(finding, f.name) for f in fields(finding)}
-    evidence = values.pop("evidence")
-    values["at"] = replace(finding.at, path=path)
-    return Entry(entry.check, Finding(**{k: v for k, v in values.items()}, **evidence))
+    at = replace(finding.at, path=path)
+    moved = Finding(
+        at, finding.template, show=finding.show, fix=finding.fix, severity=finding.severity, **finding.evidence
+    )
+    return Entry(entry.check, moved)
 
 
 def natural(text: str) -> tuple[tuple[int, int | str], ...]:

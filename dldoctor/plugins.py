@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from dldoctor.check import Check, check_of
 from dldoctor.fact import BadInput, Fact, gatherer_needs
+from dldoctor.registry import Check, check_of
 
 GROUP = "dldoctor.checks"
 
@@ -56,7 +56,7 @@ def load_registry(local_files: Sequence[Path] = ()) -> Registry:
     """
     checks: dict[str, Check] = {}
     owners: dict[str, str] = {}
-    sources = (*_installed(), *(Source(str(path), "", file=path) for path in local_files))
+    sources = (*installed(), *(Source(str(path), "", file=path) for path in local_files))
     for source in sources:
         for module in _load(source):
             for check in _classify(module):
@@ -72,12 +72,15 @@ def load_registry(local_files: Sequence[Path] = ()) -> Registry:
     return Registry(dict(sorted(checks.items())), _reach(checks, owners), sources)
 
 
-def _installed() -> list[Source]:
+def installed() -> list[Source]:
+    """The packages that bring checks, in a fixed order."""
     found = importlib.metadata.entry_points(group=GROUP)
     unique = {(e.value, e.dist.name if e.dist else "?"): e for e in found}  # an editable install can be listed twice
     return sorted(
-        (Source(e.dist.name if e.dist else e.name, e.dist.version if e.dist else "", module=e.value)
-         for e in unique.values()),
+        (
+            Source(e.dist.name if e.dist else e.name, e.dist.version if e.dist else "", module=e.value)
+            for e in unique.values()
+        ),
         key=lambda source: (source.label, source.module),
     )
 
@@ -122,15 +125,18 @@ def _classify(module: ModuleType) -> Iterator[Check]:
 
 def _reach(checks: Mapping[str, Check], owners: Mapping[str, str]) -> dict[str, type[Fact]]:
     facts: dict[str, type[Fact]] = {}
-    waiting = [(need.fact, f"{check.code} of {owners[check.code]}") for check in checks.values()
-               for need in check.needs]
+    waiting = [
+        (need.fact, f"{check.code} of {owners[check.code]}") for check in checks.values() for need in check.needs
+    ]
     while waiting:
         fact, owner = waiting.pop()
         if facts.get(fact.__name__) is fact:
             continue
         if fact.__name__ in facts:
-            raise BadInput(f"two fact types are called {fact.__name__}: {facts[fact.__name__].__module__} and "
-                           f"{fact.__module__} (asked for by {owner}); rename one of them")
+            raise BadInput(
+                f"two fact types are called {fact.__name__}: {facts[fact.__name__].__module__} and "
+                f"{fact.__module__} (asked for by {owner}); rename one of them"
+            )
         facts[fact.__name__] = fact
         try:
             needs = gatherer_needs(fact) or ()

@@ -1,36 +1,44 @@
-"""One typed request per command: what the command line, [tool.dldoctor.COMMAND] and the Python API all fill in."""
+"""One typed request per command: what the command line, [tool.dldoctor.COMMAND] and the Python API all fill in.
+
+A field's metadata says how it stands on the command line, so that each option is described once.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dldoctor.fact import BadInput, Fact, Subject
 from dldoctor.facts.subjects import (
-    BatchSize,
-    ClassesAsked,
     DatasetFolder,
     GpuMemoryAsked,
-    InputSpec,
     ItemSource,
     LoaderDemand,
     LossAsked,
     Machine,
     ModelTarget,
     OptimizerAsked,
-    PortAsked,
     SmokeTarget,
     SourcePaths,
     TargetSpec,
     WorkersAsked,
 )
+from dldoctor.options import at_least, common, dataset, is_target, pairs, parse_bytes, parse_input, parse_port, target
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
-           "complex64", "complex128")
+
+def argument(help: str, metavar: str) -> Any:  # noqa: A002  # typer's own word
+    """A required field that stands on the command line without a flag."""
+    return field(metadata={"help": help, "metavar": metavar, "argument": True})
+
+
+def option(default: Any, help: str, metavar: str | None = None, flag: str | None = None) -> Any:  # noqa: A002
+    """A field with a flag; `--field-name` unless `flag` says otherwise."""
+    return field(default=default, metadata={"help": help, "metavar": metavar, "flag": flag})
+
+
+def _init() -> Any:
+    return option(None, "A constructor argument as a literal; repeatable.", "NAME=VALUE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +47,8 @@ class Request:
 
     command: ClassVar[str]
     primary: ClassVar[type[Subject]]
+    #: whether a child process runs the user's code, so that limits and an interpreter apply
+    runs_user_code: ClassVar[bool] = False
 
     def seeds(self, base: Path) -> list[Fact]:
         raise NotImplementedError
@@ -46,42 +56,55 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class ScanRequest(Request):
+    """Examine a dataset: pictures, masks, labels, splits. Nothing is written into it."""
+
     command: ClassVar[str] = "scan"
     primary: ClassVar[type[Subject]] = DatasetFolder
 
-    path: str
-    classes: int | str | list[str] | None = None
-    layout: str | None = None
-    batch: int | None = None
-    ignore_index: int | None = None
-    split: list[str] | None = None
+    path: str = argument("The dataset's folder.", "DATASET")
+    classes: int | str | list[str] | None = option(None, "Number of classes, or their names with commas.", "N")
+    layout: str | None = option(None, "Take the layout as this instead of recognising it.", "NAME")
+    batch: int | None = option(None, "Samples per step, for checks on the last batch.", "N")
+    ignore_index: int | None = option(None, "The mask value that the loss ignores.", "N")
+    split: list[str] | None = option(None, "A split by hand; repeatable.", "NAME=FOLDER")
 
     def seeds(self, base: Path) -> list[Fact]:
-        found: list[Fact] = [_dataset(self.path, base, self.layout, self.ignore_index, self.split)]
-        return found + _common(self.classes, self.batch)
+        folder = dataset(self.path, base, self.layout, self.ignore_index, self.split)
+        return [folder, *common(self.classes, self.batch)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRequest(Request):
+    """Build a network in a child process and follow its shapes, its loss and its memory; no GPU needed."""
+
     command: ClassVar[str] = "model"
     primary: ClassVar[type[Subject]] = ModelTarget
+    runs_user_code: ClassVar[bool] = True
 
-    target: str
-    input: str | list[str] | None = None
-    init: list[str] | None = None
-    classes: int | str | list[str] | None = None
-    loss: str | None = None
-    loss_target: str | None = None
-    data: str | None = None
-    batch: int | None = None
-    optimizer: str | None = None
-    gpu_memory: str | int | None = None
-    trace: bool = False
+    target: str = argument("A Module, its class, or a function that makes one: net.py:Net, pkg.module:build.", "TARGET")
+    input: str | list[str] | None = option(
+        None, "One sample's input without the batch: 3x224x224, 128:int64, ids=128:int64; repeatable.", "SHAPE[:DTYPE]"
+    )
+    init: list[str] | None = _init()
+    classes: int | str | list[str] | None = option(None, "Number of classes, or their names with commas.", "N")
+    loss: str | None = option(None, "cross_entropy, bce_with_logits, nll, mse, ... or losses.py:criterion.", "LOSS")
+    loss_target: str | None = option(
+        None,
+        "The loss target of one sample: int64 (a class index), 64x96:int64 (a mask).",
+        metavar="[SHAPE:]DTYPE",
+        flag="--target",
+    )
+    data: str | None = option(None, "A dataset folder, or data.py:train_set, to join labels and inputs.", "DATA")
+    batch: int | None = option(None, "Samples per step on one device.", "N")
+    optimizer: str | None = option(None, "sgd, adam, adamw, ...: its state counts as memory.", "NAME")
+    gpu_memory: str | int | None = option(None, "The card to plan for.", "24GB")
+    table: bool = option(False, "Show the layer table.")
+    trace: bool = option(False, "Show PySnooper's trace of a failing forward.")
 
     def seeds(self, base: Path) -> list[Fact]:
         inputs = [self.input] if isinstance(self.input, str) else self.input or []
-        found: list[Fact] = [ModelTarget(_target(self.target), base, _pairs(self.init),
-                                         tuple(parse_input(text) for text in inputs), self.trace)]
+        specs = tuple(parse_input(text) for text in inputs)
+        found: list[Fact] = [ModelTarget(target(self.target), base, pairs(self.init), specs, self.trace, self.table)]
         if self.loss:
             found.append(LossAsked(self.loss))
         if self.loss_target is not None:
@@ -92,31 +115,37 @@ class ModelRequest(Request):
         if self.gpu_memory is not None:
             found.append(GpuMemoryAsked(parse_bytes(self.gpu_memory, "--gpu-memory")))
         if self.data is not None:
-            found.append(ItemSource(self.data, base) if is_target(self.data) else _dataset(self.data, base))
-        return found + _common(self.classes, self.batch)
+            found.append(ItemSource(self.data, base) if is_target(self.data) else dataset(self.data, base))
+        return found + common(self.classes, self.batch)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderRequest(Request):
+    """Pull real items and batches from a Dataset or DataLoader, in a child process."""
+
     command: ClassVar[str] = "loader"
     primary: ClassVar[type[Subject]] = ItemSource
+    runs_user_code: ClassVar[bool] = True
 
-    target: str
-    init: list[str] | None = None
-    items: int = 64
-    loss: str | None = None
+    target: str = argument("A Dataset, a DataLoader, or a function that returns one: data.py:train_loader.", "TARGET")
+    init: list[str] | None = _init()
+    items: int = option(64, "How many items to pull.", "N")
+    loss: str | None = option(None, "The loss that the targets are for.", "LOSS")
 
     def seeds(self, base: Path) -> list[Fact]:
-        found: list[Fact] = [ItemSource(_target(self.target), base, _pairs(self.init), self.items)]
+        items = at_least(self.items, 1, "--items")
+        found: list[Fact] = [ItemSource(target(self.target), base, pairs(self.init), items)]
         return found + ([LossAsked(self.loss)] if self.loss else [])
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodeRequest(Request):
+    """Read training source and find pitfalls in it; nothing is run."""
+
     command: ClassVar[str] = "code"
     primary: ClassVar[type[Subject]] = SourcePaths
 
-    paths: list[str]
+    paths: list[str] = argument("Python files and folders.", "PATH...")
 
     def seeds(self, base: Path) -> list[Fact]:
         for path in self.paths:
@@ -127,159 +156,73 @@ class CodeRequest(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class EnvRequest(Request):
+    """Examine this machine or container: GPU, memory, shared memory, threads, ports, packages."""
+
     command: ClassVar[str] = "env"
     primary: ClassVar[type[Subject]] = Machine
 
-    workers: int | None = None
-    batch_bytes: str | int | None = None
-    prefetch: int = 2
-    port: int | str | None = None
+    workers: int | None = option(None, "The DataLoader's num_workers.", "N")
+    batch_bytes: str | int | None = option(None, "Size of one collated batch.", "154MB")
+    prefetch: int = option(2, "The DataLoader's prefetch_factor.", "N")
+    port: int | str | None = option(None, "A port the training will listen on, or tcp://HOST:PORT.", "PORT")
 
     def seeds(self, base: Path) -> list[Fact]:
         found: list[Fact] = [Machine(base)]
         if self.workers is not None:
-            found.append(WorkersAsked(_at_least(self.workers, 0, "--workers")))
+            found.append(WorkersAsked(at_least(self.workers, 0, "--workers")))
             if self.batch_bytes is not None:
-                found.append(LoaderDemand(self.workers, parse_bytes(self.batch_bytes, "--batch-bytes"),
-                                          _at_least(self.prefetch, 1, "--prefetch")))
+                size = parse_bytes(self.batch_bytes, "--batch-bytes")
+                found.append(LoaderDemand(self.workers, size, at_least(self.prefetch, 1, "--prefetch")))
         if self.port is not None:
-            found.append(_port(self.port))
+            found.append(parse_port(self.port))
         return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmokeRequest(Request):
+    """Train for a few real steps, on the GPU where there is one, and watch."""
+
     command: ClassVar[str] = "smoke"
     primary: ClassVar[type[Subject]] = SmokeTarget
+    runs_user_code: ClassVar[bool] = True
 
-    target: str
-    data: str
-    init: list[str] | None = None
-    loss: str | None = None
-    optimizer: str = "adam"
-    lr: float = 1e-3
-    steps: int = 30
-    batch: int = 16
-    input: str | None = None
-    device: str = "auto"
-    step: str | None = None
+    target: str = argument("A Module, its class, or a function that makes one: net.py:Net.", "TARGET")
+    data: str = option("", "A dataset folder, or data.py:train_loader.", "DATA")
+    init: list[str] | None = _init()
+    loss: str | None = option(None, "The loss; chosen by the targets when left out.", "LOSS")
+    optimizer: str = option("adam", "sgd, adam, adamw, ... or train.py:make_optimizer.", "NAME")
+    lr: float = option(1e-3, "Learning rate.", "RATE")
+    steps: int = option(30, "Training steps.", "N")
+    batch: int = option(16, "Samples per step.", "N")
+    input: str | None = option(None, "Size that pictures of a folder are resized to: 3x64x64.", "SHAPE")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, ...", "DEVICE")
+    step: str | None = option(None, "Your own training step: train.py:train_step(model, batch, optimizer).", "TARGET")
 
     def seeds(self, base: Path) -> list[Fact]:
+        if not self.data:
+            raise BadInput("smoke: --data is missing; give a dataset folder or data.py:train_loader")
         if not is_target(self.data):
-            _dataset(self.data, base)
-        return [SmokeTarget(_target(self.target), self.data, base, _pairs(self.init), self.loss, self.optimizer,
-                            self.lr, _at_least(self.steps, 2, "--steps"), _at_least(self.batch, 1, "--batch"),
-                            parse_input(self.input).shape if self.input else (), self.device,
-                            _target(self.step) if self.step else None)]
+            dataset(self.data, base)
+        if self.lr <= 0:
+            raise BadInput(f"--lr {self.lr}: must be above 0")
+        return [
+            SmokeTarget(
+                target(self.target),
+                self.data,
+                base,
+                init=pairs(self.init),
+                loss=self.loss,
+                optimizer=self.optimizer,
+                learning_rate=self.lr,
+                steps=at_least(self.steps, 2, "--steps"),
+                batch=at_least(self.batch, 1, "--batch"),
+                input=parse_input(self.input).shape if self.input else (),
+                device=self.device,
+                step=target(self.step, "--step ") if self.step else None,
+            )
+        ]
 
 
 def request_types() -> dict[str, type[Request]]:
     """The requests by command name."""
     return {kind.command: kind for kind in Request.__subclasses__()}
-
-
-# --- the small languages of the options ---------------------------------------------------------------------------
-
-
-def is_target(text: str) -> bool:
-    """Whether `text` is FILE.py:NAME or package.module:NAME rather than a path (a Windows drive letter is none)."""
-    where, colon, name = text.rpartition(":")
-    return bool(colon and len(where) > 1 and re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", name))
-
-
-def parse_input(text: str, option: str = "--input", default: str = "float32") -> InputSpec:
-    """`3x224x224`, `128:int64`, `ids=128:int64`, `int64` (a scalar): one sample, without the batch axis.
-
-    Raises:
-        BadInput: anything else; the message shows the form.
-    """
-    name, _, rest = text.rpartition("=")
-    shape, _, dtype = rest.partition(":")
-    if shape in _DTYPES and not dtype:
-        shape, dtype = "", shape
-    dtype = dtype or default
-    sides = [side for side in re.split(r"[x,×*]", shape.strip().lower()) if side] if shape else []
-    if not all(side.strip().isdecimal() and int(side) > 0 for side in sides) or (not sides and not dtype):
-        raise BadInput(f"{option} {text}: write one sample's sides without the batch, like 3x224x224 or 128:int64")
-    if dtype not in _DTYPES:
-        import difflib
-
-        close = difflib.get_close_matches(dtype, _DTYPES, n=1)
-        raise BadInput(f"{option} {text}: no dtype {dtype!r}; {f'did you mean {close[0]}' if close else 'one of ' + ', '.join(_DTYPES)}")
-    if name and not name.isidentifier():
-        raise BadInput(f"{option} {text}: {name!r} is no argument name")
-    return InputSpec(tuple(int(side) for side in sides), dtype, name or None)
-
-
-def parse_bytes(text: str | int, option: str) -> int:
-    """`154MB`, `1.5GiB`, `64M`, `4096`: a number of bytes; decimal units unless they are written with an i."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", str(text), re.IGNORECASE)
-    if not match:
-        raise BadInput(f"{option} {text}: write a number of bytes with a unit, like 154MB or 24GiB")
-    number, unit, binary = match.groups()
-    scale = 1024 ** ("KMGT".index(unit.upper()) + 1) if unit and binary else _UNITS[unit.upper()]
-    return int(float(number) * scale)
-
-
-def _target(text: str) -> str:
-    if not is_target(text):
-        raise BadInput(f"{text}: write FILE.py:NAME or package.module:NAME")
-    return text
-
-
-def _pairs(items: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for item in items or ():
-        name, equals, value = item.partition("=")
-        if not equals or not name.isidentifier():
-            raise BadInput(f"--init {item}: write NAME=VALUE, like --init num_classes=10")
-        pairs.append((name, value))
-    return tuple(pairs)
-
-
-def _at_least(value: int, least: int, option: str) -> int:
-    if value < least:
-        raise BadInput(f"{option} {value}: must be at least {least}")
-    return value
-
-
-def _dataset(text: str, base: Path, layout: str | None = None, ignore_index: int | None = None,
-             splits: Sequence[str] | None = None) -> DatasetFolder:
-    path = (base / Path(text).expanduser()).resolve()
-    if not path.exists():
-        raise BadInput(f"{text}: no such folder")
-    if not path.is_dir():
-        raise BadInput(f"{text}: is a file; give the dataset's folder")
-    pairs = []
-    for item in splits or ():
-        name, equals, folder = item.partition("=")
-        if not equals or not (path / folder).is_dir():
-            raise BadInput(f"--split {item}: write NAME=FOLDER with a folder inside {text}")
-        pairs.append((name, folder))
-    return DatasetFolder(path, text, layout, ignore_index, tuple(pairs))
-
-
-def _common(classes: int | str | list[str] | None, batch: int | None) -> list[Fact]:
-    found: list[Fact] = []
-    if classes is not None:
-        found.append(_classes(classes))
-    if batch is not None:
-        found.append(BatchSize(_at_least(batch, 1, "--batch")))
-    return found
-
-
-def _classes(classes: int | str | list[str]) -> ClassesAsked:
-    if isinstance(classes, str) and not classes.strip().lstrip("-").isdecimal():
-        classes = [name.strip() for name in classes.split(",") if name.strip()]
-    if isinstance(classes, list):
-        if len(classes) < 1:
-            raise BadInput("--classes: give a number, or names with commas between")
-        return ClassesAsked(len(classes), tuple(classes))
-    return ClassesAsked(_at_least(int(classes), 1, "--classes"))
-
-
-def _port(port: int | str) -> PortAsked:
-    match = re.fullmatch(r"(?:tcp://)?(?:(?P<host>\[[^\]]+\]|[^:/]+):)?(?P<port>\d{1,5})/?", str(port).strip())
-    if not match or not 0 < int(match["port"]) < 65536:
-        raise BadInput(f"--port {port}: write a port from 1 to 65535, or tcp://HOST:PORT")
-    return PortAsked(int(match["port"]), (match["host"] or "127.0.0.1").strip("[]"))

@@ -65,3 +65,12 @@ class Resources(Fact):
     #: seconds and bytes that a child running user code may take
     time_limit: float = 120.0
     memory_limit: int = 8 << 30
+
+
+def cache_folder() -> Path:
+    """Where facts are kept: DLDOCTOR_CACHE, or the platform's cache folder."""
+    if "DLDOCTOR_CACHE" in os.environ:
+        return Path(os.environ["DLDOCTOR_CACHE"])
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("dldoctor", appauthor=False))

@@ -1,1 +1,82 @@
-"""The command line: one thin file per command."""
+"""The command line: one thin file per command; the subject commands are made from their requests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+import typer
+
+from dldoctor.cli import catalogue, explain, init, preflight, restore, subjects
+from dldoctor.fact import BadInput
+
+app = typer.Typer(
+    name="dldoctor",
+    help="Finds, before the run and while it starts, what would make a PyTorch training fail or silently go wrong.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from dldoctor.cli.catalogue import version_text
+
+        typer.echo(version_text())
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and those of plugins."
+    ),
+) -> None:
+    """Finds, before the run and while it starts, what would make a PyTorch training fail or silently go wrong."""
+
+
+subjects.register(app)
+for _module in (preflight, init, catalogue, explain, restore):
+    _module.register(app)
+
+
+def main() -> NoReturn:
+    """Entry point. Exit status: 0, 1 findings, 2 the command could not do its work, 130 Ctrl-C, 143 SIGTERM."""
+    signal.signal(signal.SIGTERM, _terminated)
+    status = 0
+    try:
+        app()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BadInput as error:
+        typer.echo(f"error: {error}", err=True)
+        status = 2
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        status = 130
+    except BrokenPipeError:
+        status = _pipe_closed()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = _pipe_closed()
+    except OSError as error:
+        typer.echo(f"error: the report can't be written ({error.strerror})", err=True)
+        status = 2
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
+
+
+def _terminated(*_: object) -> NoReturn:
+    raise SystemExit(143)  # unwinds, so that children end
+
+
+def _pipe_closed() -> int:
+    """Whoever read our output is gone (`| head`): nothing to say; keep Python from complaining at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE

@@ -53,7 +53,7 @@ class BatchSize(Fact):
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One model input without its batch axis. `name` for a keyword argument; `dtype` is torch's name without `torch.`."""
+    """One model input without its batch axis. `name` for a keyword argument; `dtype` as `float32`."""
 
     shape: tuple[int, ...]
     dtype: str = "float32"
@@ -73,6 +73,8 @@ class ModelTarget(Subject):
     inputs: tuple[InputSpec, ...] = ()
     #: record a PySnooper trace of a failing forward
     trace: bool = False
+    #: show the layer table
+    table: bool = False
 
     @property
     def root(self) -> Path:

@@ -1,4 +1,4 @@
-"""Child side: import the user's `net.py:Net` the way Python would, and read exceptions for the frames that are theirs."""
+"""Child side: import the user's `net.py:Net` the way Python would; find the user's own frames in exceptions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from typing import Any
 
 from dldoctor.child import UserError
 
-_LIBRARIES = tuple({str(Path(sysconfig.get_paths()[key]).resolve()) + os.sep
-                    for key in ("stdlib", "platstdlib", "purelib", "platlib")})
+_LIBRARIES = tuple(
+    {str(Path(sysconfig.get_paths()[key]).resolve()) + os.sep for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
 _OWN = str(Path(__file__).resolve().parent.parent) + os.sep
 
 
@@ -95,8 +96,11 @@ def _nearest(name: str, module: types.ModuleType) -> str:
 
     public = [key for key in vars(module) if not key.startswith("_")]
     close = difflib.get_close_matches(name, public, n=1)
-    own = [key for key, value in vars(module).items()
-           if getattr(value, "__module__", None) == module.__name__ and not key.startswith("_")]
+    own = [
+        key
+        for key, value in vars(module).items()
+        if getattr(value, "__module__", None) == module.__name__ and not key.startswith("_")
+    ]
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; it defines {', '.join(sorted(own)[:6])}" if own else ""
@@ -130,9 +134,14 @@ def user_frames(trace: types.TracebackType | None) -> list[dict[str, Any]]:
     for frame, line in traceback.walk_tb(trace):
         code = frame.f_code
         if is_users(code.co_filename):
-            frames.append({"path": shorten(code.co_filename), "line": line, "function": code.co_qualname
-                           if hasattr(code, "co_qualname") else code.co_name,
-                           "locals": shapes_of(frame.f_locals)})
+            frames.append(
+                {
+                    "path": shorten(code.co_filename),
+                    "line": line,
+                    "function": code.co_qualname if hasattr(code, "co_qualname") else code.co_name,
+                    "locals": shapes_of(frame.f_locals),
+                }
+            )
     return frames
 
 
@@ -145,7 +154,8 @@ def shapes_of(values: dict[str, Any]) -> dict[str, str]:
         if shape is None or dtype is None or isinstance(value, type):
             continue
         try:
-            shapes[name] = f"{' x '.join(str(int(side)) for side in shape) or 'scalar'}, {str(dtype).removeprefix('torch.')}"
+            sides = " x ".join(str(int(side)) for side in shape) or "scalar"
+            shapes[name] = f"{sides}, {str(dtype).removeprefix('torch.')}"
         except (TypeError, ValueError, RuntimeError):
             continue
     return shapes

@@ -119,8 +119,17 @@ def check(
         for setting in settings:
             if setting.default is inspect.Parameter.empty or setting.type is Any:
                 raise TypeError(f"{owner}: the setting {setting.name!r} needs a type and a default")
-        record = Check(code, severities, tuple(unless), status, since, tuple(symptoms), function,
-                       needs_of(function, owner), settings)
+        record = Check(
+            code,
+            severities,
+            tuple(unless),
+            status,
+            since,
+            tuple(symptoms),
+            function,
+            needs_of(function, owner),
+            settings,
+        )
         setattr(function, _ATTRIBUTE, record)
         return function
 

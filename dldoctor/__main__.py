@@ -1,0 +1,5 @@
+"""`python -m dldoctor`."""
+
+from dldoctor.cli import main
+
+main()

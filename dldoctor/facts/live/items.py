@@ -1,0 +1,135 @@
+"""What a Dataset or DataLoader really delivers: its items leaf by leaf, its first batch, its failures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from dldoctor.fact import Fact, Unavailable
+from dldoctor.facts.subjects import ItemSource
+from dldoctor.isolation import ChildEnd, StackFrame, run_child
+from dldoctor.resources import Resources
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One tensor, array or number inside an item or a batch, reached by `path` such as `0` or `image`."""
+
+    path: str
+    #: "tensor", "array", "picture" (PIL), "int", "float", "bool", "str", or the type's name
+    kind: str
+    shape: tuple[int, ...] = ()
+    #: as torch's default collate would make it, such as float64 for a Python float
+    dtype: str = ""
+    #: numpy's strides in bytes; empty for anything else
+    strides: tuple[int, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    #: mean and standard deviation per channel of a picture-like leaf, along `channel_axis`
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    channel_axis: int | None = None
+    #: correlation of neighbouring values along each of the first three axes
+    smoothness: tuple[float, ...] = ()
+    #: whether every value is a whole number
+    whole: bool = False
+    finite: bool = True
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item as the Dataset returned it."""
+
+    index: int
+    #: nesting without values, such as `(_, _)` or `{image, label}`
+    structure: str
+    leaves: tuple[Leaf, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An index (or the collation of a batch) that raised."""
+
+    index: int | None
+    error: str
+    message: str
+    #: the user's frames, innermost last
+    stack: tuple[StackFrame, ...] = ()
+    #: the line of the innermost of them
+    text: str = ""
+    #: a file named by the variables of that frame or by the message
+    file: str | None = None
+    #: shapes of the variables of that frame
+    shapes: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Items(Fact):
+    """A sample of the items, one batch, and everything that went wrong on the way."""
+
+    waiting_for: ClassVar[str] = "the items of your Dataset"
+
+    #: "Dataset", "IterableDataset" or "DataLoader"
+    kind: str
+    #: the class of the dataset
+    dataset: str
+    length: int | None
+    items: tuple[Item, ...]
+    failures: tuple[Failure, ...]
+    #: "default", "custom", or "" when the target is a Dataset alone
+    collate: str
+    batch_size: int | None
+    drop_last: bool
+    workers: int
+    #: the leaves of one real batch of the DataLoader
+    batch: tuple[Leaf, ...]
+    batch_failure: Failure | None
+    seconds: float
+    end: ChildEnd
+    #: the index that was being read when the child ended
+    reading: int | None = None
+
+    @property
+    def said(self) -> str:
+        length = "" if self.length is None else f" of {self.length:,}"
+        loader = f", DataLoader with batch_size={self.batch_size}" if self.collate else ""
+        return f"{self.dataset}, {len(self.items):,}{length} items pulled{loader}"
+
+    @property
+    def collated_by_default(self) -> bool:
+        """Whether torch's default collate stacks several items: certain for a DataLoader, likely for a Dataset."""
+        return self.collate == "" or (self.collate == "default" and (self.batch_size or 0) > 1)
+
+    @classmethod
+    def gather(cls, source: ItemSource, resources: Resources) -> Self:
+        import msgspec
+
+        arguments = {"target": source.target, "folder": str(source.folder), "init": dict(source.init),
+                     "items": source.items}  # fmt: skip
+        run = run_child("dldoctor.facts.live.pull:pull", arguments, resources, cwd=source.folder)
+        sent = run.facts.get("items")
+        if sent is None and run.end.kind == "done":
+            raise Unavailable("the items could not be read")
+        empty: dict[str, Any] = {"kind": "", "dataset": source.target, "length": None, "items": [], "failures": [], "collate": "",
+                 "batch_size": None, "drop_last": False, "workers": 0, "batch": [], "batch_failure": None}  # fmt: skip
+        partial = {**empty, **run.facts.get("about", {}), "items": run.facts.get("pulled", [])}
+        plain = {**(sent or partial), "seconds": run.seconds}
+        from dldoctor.fileform import to_plain
+
+        return msgspec.convert({**plain, "end": to_plain(run.end), "reading": run.facts.get("reading")}, cls)
+
+
+def input_leaf(leaves: tuple[Leaf, ...]) -> Leaf | None:
+    """The leaf that goes into the network: the first one with three axes or more."""
+    return next((leaf for leaf in leaves if len(leaf.shape) >= 3), None)
+
+
+_TARGET_NAMES = ("target", "targets", "label", "labels", "y", "mask", "masks", "class", "category")
+
+
+def target_leaf(leaves: tuple[Leaf, ...]) -> Leaf | None:
+    """The leaf that goes into the loss: the second element of a pair, or the entry called label, target, mask, ..."""
+    by_path = {leaf.path: leaf for leaf in leaves}
+    if set(by_path) == {"0", "1"}:
+        return by_path["1"]
+    return next((by_path[name] for name in _TARGET_NAMES if name in by_path), None)

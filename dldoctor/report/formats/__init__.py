@@ -1,0 +1,1 @@
+"""One module per format: `ENDING` (the file ending it is chosen by) and `render(report, look) -> str`."""
