@@ -26,6 +26,7 @@ DETECTION = {"input": "3x224x256"}
 SPECIAL: dict[str, dict[str, Any]] = {
     "raft_small": {"input": ["3x128x128", "3x128x128"]},
     "raft_large": {"input": ["3x128x128", "3x128x128"]},
+    "vit_h_14": {"input": "3x518x518", "init": ["image_size=518"], "loss": "cross_entropy", "classes": 1000},
 }
 
 

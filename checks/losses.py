@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from dldoctor import Finding, LossProbe, Place, Severity, Table, check
 from dldoctor.facts.model.record import LossCall, LossRun
@@ -31,7 +32,7 @@ def wrong_target_shape(loss: LossProbe) -> Iterator[Finding]:
     wanted = x if call.function in _BINARY else (x[0], *x[2:]) if len(x) > 1 else ()
     if y == wanted or y == x and call.target_dtype.startswith(("float", "bfloat")):
         return
-    yield _finding(call, "{function} gets a target of shape {target} for an output of shape {output}, and wants {wanted}",
+    yield _finding(loss.run, call, "{function} gets a target of shape {target} for an output of shape {output}, and wants {wanted}",
                    _shape_fix(call, wanted), target=_shown(y), output=_shown(x), wanted=_shown(wanted), error=loss.run.error)
 
 
@@ -63,7 +64,7 @@ def wrong_target_dtype(loss: LossProbe) -> Iterator[Finding]:
             return
         wanted = call.input_dtype
         fix = f"target.to(torch.{wanted})" if floating else "target.float()"
-    yield _finding(call, "{function} gets a target of dtype {dtype} and wants {wanted}", fix,
+    yield _finding(loss.run, call, "{function} gets a target of dtype {dtype} and wants {wanted}", fix,
                    dtype=call.target_dtype, wanted=wanted, error=loss.run.error)
 
 
@@ -79,12 +80,12 @@ def softmax_before_cross_entropy(loss: LossProbe) -> Iterator[Finding]:
     for call in loss.run.calls:
         own = not call.in_model and call.input_is in ("softmax", "sigmoid")
         if own and call.function in ("cross_entropy", "binary_cross_entropy_with_logits"):
-            yield _finding(call, "{function} gets the output of a {kind} and applies its own",
+            yield _finding(loss.run, call, "{function} gets the output of a {kind} and applies its own",
                            f"hand the logits to {call.function}", kind=call.input_is)
             return
         if call.function == "nll_loss" and call.input_is in ("softmax", "sigmoid", "linear", "conv", "relu"):
             made = {"softmax": "probabilities", "sigmoid": "probabilities"}.get(call.input_is, "logits")
-            yield _finding(call, "nll_loss gets {made} and wants log-probabilities",
+            yield _finding(loss.run, call, "nll_loss gets {made} and wants log-probabilities",
                            "take cross_entropy on logits, or end in log_softmax(dim=1)", made=made)
             return
 
@@ -96,11 +97,13 @@ def _failing_call(run: LossRun) -> LossCall | None:
     return run.calls[-1]
 
 
-def _finding(call: LossCall, template: str, fix: str, **values: object) -> Finding:
-    at = call.place
+def _finding(run: LossRun, call: LossCall, template: str, fix: str, **values: Any) -> Finding:
+    """At the line that is wrong: the criterion's for a target, the operation before it for what it is given."""
+    at = run.place if run.error else call.place
+    layer = call.layer if not run.error else ""
     table = Table(("", "shape", "dtype"), (("output", _shown(call.input_shape), call.input_dtype),
                                            ("target", _shown(call.target_shape), call.target_dtype)))
-    return Finding(Place(at.path if at else None, at.line if at else None, layer=call.layer or None), template,
+    return Finding(Place(at.path if at else None, at.line if at else None, layer=layer or None), template,
                    show=table, fix=fix, function=call.function, **values)
 
 

@@ -19,6 +19,13 @@ from .facts.live.items import Items as Items
 from .facts.live.items import Leaf as Leaf
 from .facts.live.items import input_leaf as input_leaf
 from .facts.live.items import target_leaf as target_leaf
+from .facts.live.smoke import Leak as Leak
+from .facts.live.smoke import NonFinite as NonFinite
+from .facts.live.smoke import Overfit as Overfit
+from .facts.live.smoke import OwnStepRun as OwnStepRun
+from .facts.live.smoke import Parameter as Parameter
+from .facts.live.smoke import SmokeRun as SmokeRun
+from .facts.live.smoke import Step as Step
 from .facts.machine.gpu import Gpu as Gpu
 from .facts.machine.gpu import GpuDevices as GpuDevices
 from .facts.machine.gpu import GpuProcess as GpuProcess
@@ -42,6 +49,7 @@ from .facts.model.views import MemoryDemand as MemoryDemand
 from .facts.model.views import ModelOutputs as ModelOutputs
 from .facts.model.views import ShapeMismatches as ShapeMismatches
 from .facts.model.views import SingleValues as SingleValues
+from .facts.pitfalls import KnownPitfalls as KnownPitfalls
 from .facts.subjects import BatchSize as BatchSize
 from .facts.subjects import ClassesAsked as ClassesAsked
 from .facts.subjects import DatasetFolder as DatasetFolder

@@ -124,7 +124,7 @@ def examine(examination: Examination, pool: FactPool) -> Outcome:
         skipped=tuple(s for s in skipped if s.check.code not in examination.unreported),
         crashes=tuple(crashes),
         checks_run=tuple(code for code in ran if code not in examination.unreported),
-        facts=tuple(fact for fact in gathered.values() if isinstance(fact, Fact)),
+        facts=tuple(sorted((f for f in gathered.values() if isinstance(f, Fact)), key=lambda f: type(f).__name__)),
         timings=tuple(sorted(pool.timings.items())),
         seconds=time.perf_counter() - started,
         interrupted=interrupted,

@@ -20,19 +20,23 @@ def forward_fails(forward: ForwardEnd) -> Iterator[Finding]:
     """
     if forward.end not in ("done", "exception"):
         last = forward.stack[-1] if forward.stack else None
-        yield Finding(Place(last.path, last.line) if last else None, "the process {detail} {doing}",
+        yield Finding(Place(last.path, last.line) if last else None, "the network {detail} {doing}",
                       detail=forward.end_detail, doing=_DOING.get(forward.phase, ""), output=forward.last_line,
                       show=_stack(forward), fix=_end_fix(forward.end))
     if forward.build_failed is not None:
         frame = forward.build_failed.frames[-1] if forward.build_failed.frames else {}
+        text = frame.get("text") or ""
+        code = [CodeFrame(frame["path"], frame["line"], text, len(text) - len(text.lstrip()) + 1, len(text) + 1)] \
+            if text else []
         yield Finding(Place(frame.get("path"), frame.get("line")), "the constructor raises {error}",
-                      error=forward.build_failed.error, show=_locals(tuple((frame.get("locals") or {}).items())))
+                      error=forward.build_failed.error,
+                      show=[*code, *_locals(tuple((frame.get("locals") or {}).items()))])
     for fault in forward.faults:
         at = fault.place
         show: list[CodeFrame | Table] = []
         if at is not None and at.text:
             first = len(at.text) - len(at.text.lstrip()) + 1
-            show.append(CodeFrame(at.path, at.line, at.text, first, len(at.text) + 1, fault.advice))
+            show.append(CodeFrame(at.path, at.line, at.text, first, len(at.text) + 1))
         show += _locals(fault.tensors)
         where = fault.layer or fault.function or "forward"
         yield Finding(Place(at.path if at else None, at.line if at else None, layer=fault.layer or None),

@@ -33,14 +33,20 @@ def will_not_fit(demand: MemoryDemand, gpu: GpuMemoryAsked, *, context_mib: int 
             (f"optimizer state, {demand.optimizer_name}{assumed}", demand.optimizer),
             (f"activations at batch {demand.batch}", demand.activations), ("temporaries at the peak", demand.temporaries),
             ("CUDA context", context_mib * _MIB)]
-    largest = f"the largest batch that surely fits is {fits}" if fits >= 1 else "no batch fits"
+    if fits >= 1:
+        fix = (f"the largest batch that surely fits is {fits}; gradient accumulation keeps the effective batch; "
+               f"torch.autocast('cuda', torch.bfloat16) about halves the {_size(demand.activations)} of activations, "
+               "torch.utils.checkpoint saves more of them")
+    else:
+        fix = ("no batch fits: parameters, gradients and optimizer state alone take "
+               f"{_size(demand.parameters + demand.gradients + demand.optimizer)}; an optimizer with less state, "
+               "bfloat16 parameters, or sharding over several GPUs (FSDP)")
     yield Finding(
         None, "a step at batch {batch} takes {low} to {high} of GPU memory, {middle} most likely, of {gpu}",
-        severity=severity, batch=demand.batch, low=_gib(low), high=_gib(high), middle=_gib(middle), gpu=_gib(gpu.bytes),
-        largest_batch=max(fits, 0), show=Table(("for", "GiB"), tuple((name, f"{size / 2**30:.2f}") for name, size in rows)),
-        fix=f"{largest}; gradient accumulation keeps the effective batch; torch.autocast('cuda', torch.bfloat16) about "
-        f"halves the {_gib(demand.activations)} of activations, torch.utils.checkpoint saves more of them")
+        severity=severity, batch=demand.batch, low=_size(low), high=_size(high), middle=_size(middle), gpu=_size(gpu.bytes),
+        largest_batch=max(fits, 0), fix=fix,
+        show=Table(("for", "memory"), tuple((name, _size(size)) for name, size in rows)))
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
+def _size(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

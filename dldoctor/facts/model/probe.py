@@ -75,7 +75,7 @@ class ModelProbe(Fact):
         if self.forward is not None:
             return self.forward
         if self.unexaminable:
-            raise Unavailable(f"forward needs values that tensors without memory do not have ({self.unexaminable})")
+            raise Unavailable(f"forward can't be examined: {self.unexaminable}")
         raise Unavailable("the network's forward did not run")
 
 

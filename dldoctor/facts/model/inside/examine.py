@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import linecache
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -42,18 +43,36 @@ def examine(arguments: Mapping[str, Any], send: Send) -> None:
     send("phase", "build")
     started = time.perf_counter()
     try:
-        with runtime.uninitialised(), OnCpu():
-            net = make(found, arguments["target"], arguments["init"])
+        net = _made(lambda: make(found, arguments["target"], arguments["init"]))
     except UserError:
         raise
     except Exception as error:
-        send("build_failed", _build_fault(error))
+        from dldoctor.facts.model.inside.passes import is_out_of_memory
+
+        if is_out_of_memory(error):
+            send("unexaminable", "its constructor takes more memory than --memory-limit allows")
+        else:
+            send("build_failed", _build_fault(error))
         return
     send("built", dataclasses.asdict(_built(net, time.perf_counter() - started)))
     if not specs:
         specs = _example_inputs(net, arguments["target"])
     send("phase", "forward")
     Examination(net, specs, arguments, send).forward(criterion, target)
+
+
+def _made(make: Callable[[], Any]) -> Any:
+    """The network; without memory where it is too large for this machine or its limit."""
+    from dldoctor.facts.model.inside import passes
+    from dldoctor.facts.model.inside.functions import OnCpu
+
+    with runtime.uninitialised(), OnCpu():
+        try:
+            return make()
+        except Exception as error:
+            if not passes.is_out_of_memory(error):
+                raise
+        return passes.make_without_memory(make)
 
 
 class Examination:
@@ -108,7 +127,7 @@ class Examination:
                     return other  # it wants targets in training, as detectors do
             if not real_is_possible:
                 if done.wants_values:
-                    self.send("unexaminable", f"{done.error}"[:300])
+                    self.send("unexaminable", f"it needs values that tensors without memory do not have ({done.error})"[:300])
                     return None
                 return done
         passes.initialise(self.net)
@@ -204,5 +223,7 @@ def _build_fault(error: BaseException) -> dict[str, Any]:
 
     frames = user_frames(error.__traceback__)
     text = str(error).strip().splitlines()
+    for frame in frames:
+        frame["text"] = linecache.getline(frame["path"], frame["line"]).rstrip("\n")
     return {"error": f"{type(error).__name__}: {text[0]}" if text else type(error).__name__,
             "frames": frames or frames_of(error.__traceback__)[-1:]}

@@ -121,7 +121,8 @@ class Functions(TorchFunctionMode):
             return self.reshaped(name, tensors[0], [int(size) for size in sizes], error)
         if name in _ELEMENTWISE and len(tensors) == 2:
             larger = max(tensors, key=lambda t: (t.dim(), t.numel()))
-            rec.forward_fault(_text(error), name, f"{_shape(tensors[0])} and {_shape(tensors[1])} do not broadcast")
+            rec.forward_fault(_no_broadcast(*tensors), name,
+                              f"{_shape(tensors[0])} and {_shape(tensors[1])} do not broadcast")
             rec.certain = False
             return larger * 1 if larger.is_floating_point() else larger.clone()
         if name in _PRODUCTS and len(tensors) == 2 and tensors[0].dim() > 1 and tensors[1].dim() > 1:
@@ -198,6 +199,18 @@ def _is_about_shapes(error: Exception) -> bool:
 
 def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no text'}"
+
+
+def _no_broadcast(a: torch.Tensor, b: torch.Tensor) -> str:
+    """What torch says of real tensors."""
+    longest = max(a.dim(), b.dim())
+    sides = [(1,) * (longest - t.dim()) + tuple(t.shape) for t in (a, b)]
+    for axis in range(longest - 1, -1, -1):
+        one, two = sides[0][axis], sides[1][axis]
+        if one != two and 1 not in (one, two):
+            return (f"RuntimeError: The size of tensor a ({one}) must match the size of tensor b ({two}) "
+                    f"at non-singleton dimension {axis}")
+    return "RuntimeError: shapes do not broadcast"
 
 
 def _shape(tensor: torch.Tensor) -> str:

@@ -25,6 +25,7 @@ class Held:
 
     owner: str
     attribute: str
+    module: nn.Module
     container: str
     things: list[nn.Module | nn.Parameter]
 
@@ -45,7 +46,7 @@ def scan(root: nn.Module) -> list[Held]:
             hidden = [thing for key, thing in things.items() if key not in modules and key not in parameters
                       and not _part_of_another(thing, things.values())]
             if hidden:
-                found.append(Held(path, name, _container(value), hidden))
+                found.append(Held(path, name, module, _container(value), hidden))
     return found
 
 
@@ -106,7 +107,8 @@ def _of_attribute(held: Held, rec: Recorder) -> HiddenLayer:
     return HiddenLayer(
         held.attribute, held.owner, held.container, len(held.things), type(first).__name__, parameters, trainable,
         called=any(calls) or loose, called_without_gradient=bool(calls) and not any(calls),
-        place=places.made_at(first) if isinstance(first, nn.Module) else None,
+        place=places.assigned_at(held.module, held.attribute)
+        or (places.made_at(first) if isinstance(first, nn.Module) else None),
         only_mode=dropout and parameters == 0 and not buffers,
     )
 

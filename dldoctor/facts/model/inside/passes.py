@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import (
+    FakeTensor,
     FakeTensorMode,
     UnsupportedFakeTensorException,
     UnsupportedOperatorException,
@@ -74,7 +75,6 @@ def run(net: torch.nn.Module, specs: Sequence[Spec], batch: int, *, fake: bool, 
         mode = FakeTensorMode(allow_non_fake_inputs=True) if fake else None
         if mode is not None:
             stack.enter_context(faked(net, mode))
-            stack.enter_context(mode)
             own |= {p.untyped_storage()._cdata for p in net.parameters()}
         args, kwargs = tensors(specs, batch, values=not fake)
         for tensor in tensors_in((args, kwargs)):
@@ -106,13 +106,26 @@ def plain(net: torch.nn.Module, specs: Sequence[Spec], batch: int) -> BaseExcept
     return None
 
 
+def make_without_memory(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """A network that is too large to be made for real: only what is small and depends on nothing has values."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with mode, Ops(Recorder(torch.nn.Identity(), 1, counting=False), mode):
+        return make()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed."""
+    return isinstance(error, MemoryError) or isinstance(error, RuntimeError) and any(
+        text in str(error) for text in ("can't allocate memory", "not enough memory", "Cannot allocate memory"))
+
+
 def measure_step(net: torch.nn.Module, specs: Sequence[Spec], batch: int) -> StepMemory | None:
     """Forward and backward without memory at this batch, with the bytes that would be alive; None if it fails."""
     rec = Recorder(net, batch, counting=False)
     live = LiveBytes()
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     net.train()
-    with faked(net, mode), mode:
+    with faked(net, mode):
         for tensor in (*net.parameters(), *net.buffers()):
             live.ignore(tensor)
         args, kwargs = tensors(specs, batch, values=False)
@@ -141,30 +154,36 @@ def _all_tensors(value: Any) -> list[torch.Tensor]:
 
 @contextlib.contextmanager
 def faked(net: torch.nn.Module, mode: FakeTensorMode) -> Iterator[None]:
-    """Every parameter and buffer without memory while this lasts; ties stay ties."""
+    """Every parameter and buffer without memory while this lasts; ties stay ties. Enters the mode."""
     memo: dict[int, Any] = {}
     before: list[tuple[dict[str, Any], str, Any]] = []
     flat: list[tuple[Any, Any]] = []
 
     def without_memory(tensor: torch.Tensor) -> torch.Tensor:
         if id(tensor) not in memo:
-            made: torch.Tensor = mode.from_tensor(tensor.detach())
+            made: torch.Tensor = (
+                torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)  # made without memory already
+                if isinstance(tensor, FakeTensor) else mode.from_tensor(tensor.detach()))
             if isinstance(tensor, torch.nn.Parameter):
                 made = torch.nn.Parameter(made, requires_grad=tensor.requires_grad)
             memo[id(tensor)] = made
         return memo[id(tensor)]  # type: ignore[no-any-return]  # it holds what from_tensor made
 
-    for module in net.modules():
-        for table in (module._parameters, module._buffers):
-            for name, tensor in table.items():
-                if tensor is not None:
-                    before.append((table, name, tensor))
-                    table[name] = without_memory(tensor)
-        if isinstance(module, torch.nn.RNNBase):
-            flat.append((module, module._flat_weights))
-            module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+    def swap() -> None:
+        for module in net.modules():
+            for table in (module._parameters, module._buffers):
+                for name, tensor in table.items():
+                    if tensor is not None:
+                        before.append((table, name, tensor))
+                        table[name] = without_memory(tensor)
+            if isinstance(module, torch.nn.RNNBase):
+                flat.append((module, module._flat_weights))
+                module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+
     try:
-        yield
+        with mode:
+            swap()
+            yield
     finally:
         for table, name, tensor in before:
             table[name] = tensor
@@ -190,7 +209,9 @@ def final_fault(done: Pass) -> ForwardFault:
 
 
 def fits_for_real(net: torch.nn.Module) -> bool:
-    """Whether a tiny real pass stays small."""
+    """Whether there are real parameters, and a tiny pass with them stays small."""
+    if any(isinstance(p, FakeTensor) for p in net.parameters()):
+        return False
     return 3 * sum(p.numel() * p.element_size() for p in net.parameters() if not torch.nn.parameter.is_lazy(p)) < REAL_LIMIT
 
 

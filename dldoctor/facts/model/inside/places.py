@@ -7,6 +7,7 @@ import functools
 import inspect
 import itertools
 import linecache
+import re
 import sys
 import types
 from typing import Any
@@ -20,7 +21,7 @@ MADE = "_dldoctor_made"
 #: ids of the modules made since forward began
 made_lately: set[int] = set()
 
-users = functools.lru_cache(maxsize=None)(is_users)
+users = functools.cache(is_users)
 
 
 def place_of(path: str, line: int) -> Place:
@@ -59,7 +60,7 @@ def _is_own_method(frame: types.FrameType, module: Any) -> bool:
     return bool(code.co_argcount) and frame.f_locals.get(code.co_varnames[0]) is module
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _span(code: types.CodeType, instruction: int) -> tuple[int, int, int, int] | None:
     """First line, last line, first and last column (in bytes) of the running call; None before Python 3.11."""
     if not hasattr(code, "co_positions"):
@@ -85,6 +86,8 @@ def argument_of(module: Any, parameter: str) -> Argument | None:
     if call is None or _last_name(call.func) != type(module).__name__:
         return None
     names = [name for name in inspect.signature(type(module).__init__).parameters if name != "self"]
+    if names[:1] == ["args"]:  # torch's recurrent layers take theirs as *args
+        names = ["input_size", "hidden_size", "num_layers"]
     value = next((keyword.value for keyword in call.keywords if keyword.arg == parameter), None)
     if value is None and parameter in names and not any(isinstance(arg, ast.Starred) for arg in call.args):
         index = names.index(parameter)
@@ -106,7 +109,7 @@ def argument_of(module: Any, parameter: str) -> Argument | None:
     )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _calls(path: str) -> dict[tuple[int, int, int, int], ast.Call]:
     try:
         tree = ast.parse("".join(linecache.getlines(path)))
@@ -114,6 +117,19 @@ def _calls(path: str) -> dict[tuple[int, int, int, int], ast.Call]:
         return {}
     return {(node.lineno, node.end_lineno or 0, node.col_offset, node.end_col_offset or 0): node
             for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def assigned_at(module: Any, attribute: str) -> Place | None:
+    """The line of the module's class that first assigns `self.attribute`."""
+    try:
+        path = inspect.getsourcefile(type(module))
+        lines, first = inspect.getsourcelines(type(module))
+    except (OSError, TypeError):
+        return None
+    if path is None or not users(path):
+        return None
+    assignment = re.compile(rf"\bself\.{re.escape(attribute)}\s*(?::[^=]+)?=(?!=)")
+    return next((place_of(path, first + i) for i, line in enumerate(lines) if assignment.search(line)), None)
 
 
 def _last_name(node: ast.expr) -> str:
