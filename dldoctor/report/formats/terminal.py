@@ -201,11 +201,15 @@ def _help(words: str, look: Look) -> Iterator[Text]:
 
 
 def _drawn(outcome: Outcome, look: Look) -> Iterator[Text]:
+    if outcome.parts and not look.verbose:
+        return  # a project's report is about what is wrong; -v draws the rest
     for part in outcome.parts or (outcome,):
         for fact in part.facts:
             exhibits = fact.drawn(look.verbose)
             if exhibits:
                 yield Text()
+                if outcome.parts:
+                    yield Text(part.title, "code")
             for exhibit in exhibits:
                 yield from draw(exhibit, look)
 
