@@ -80,7 +80,7 @@ def sicken_photos(folder: Path) -> None:
     (dahlia / "dahlia_06.jpg").write_bytes(jpeg(spare[1], exif=exif))  # IMG008
     shutil.copy(dahlia / "dahlia_07.jpg", dahlia / "dahlia_07 (copy).jpg")  # IMG013
     shutil.copy(train / "temple" / "temple_03.jpg", val / "temple" / "temple_99.jpg")  # SPL001
-    for index, picture in enumerate(crops("flower", 30, 7)):  # LBL005
+    for index, picture in enumerate(crops("flower", 31, 7)):  # LBL005
         (train / "dahlia" / f"dahlia_{index + 20}.jpg").write_bytes(jpeg(picture))
     for path in sorted((train / "cat").iterdir())[4:]:
         path.unlink()
