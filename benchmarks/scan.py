@@ -86,7 +86,7 @@ def by_cleanvision(folder: Path, workers: int) -> None:
 
     from cleanvision import Imagelab
 
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         Imagelab(data_path=str(folder)).find_issues(n_jobs=workers, verbose=False)
 
 
