@@ -19,8 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dldoctor.examine import scan
-from dldoctor.resources import Resources, usable_cores
+# dldoctor is imported where it is used: the floor's processes import this file again and must not pay for it
 
 
 def make(folder: Path, count: int) -> list[str]:
@@ -86,11 +85,14 @@ def by_cleanvision(folder: Path, workers: int) -> None:
 
     from cleanvision import Imagelab
 
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         Imagelab(data_path=str(folder)).find_issues(n_jobs=workers, verbose=False)
 
 
 def contenders(folder: Path, paths: list[str], workers: int, store: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    from dldoctor.examine import scan
+    from dldoctor.resources import Resources
+
     def examine(cache: Path | None) -> None:
         report = scan(folder, resources=Resources(workers=workers, cache=cache))
         if report.outcome.crashes:
@@ -109,6 +111,8 @@ def contenders(folder: Path, paths: list[str], workers: int, store: Path) -> Ite
 
 
 def main() -> None:
+    from dldoctor.resources import usable_cores
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=3000)
     parser.add_argument("--workers", type=int, default=usable_cores())

@@ -272,10 +272,10 @@ def mixed_channels(images: ImageTable, layout: Layout | None) -> Iterator[Findin
     """
     counts: dict[str, int] = {}
     examples: dict[str, str] = {}
-    for image in images.where(images.col.outcome == "decoded"):
-        group = _GROUPS.get(image.mode, image.mode)
-        counts[group] = counts.get(group, 0) + 1
-        examples.setdefault(group, image.path)
+    for mode in images.modes():
+        group = _GROUPS.get(mode.mode, mode.mode)
+        counts[group] = counts.get(group, 0) + mode.count
+        examples.setdefault(group, mode.path)
     if len(counts) < 2:
         return
     ordered = sorted(counts, key=lambda group: -counts[group])

@@ -44,7 +44,7 @@ def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: Dataset
     Fix: make the last layer as wide as the largest label plus one, or correct the labels.
     """
     values = _indices(labels, dataset)
-    named = _names(labels)
+    named = [] if values else _names(labels)
     if not values and not named:
         return
     least, largest = (min(values), max(values)) if values else (0, len(named) - 1)
@@ -68,15 +68,15 @@ def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: Dataset
             fix=Advice(f"write {needed} there: {needed} outputs for the labels 0 to {largest}"),
         )
         return
-    wrong = sorted({value for value in values if not 0 <= value < classes.count}) or [largest]
-    count = sum(1 for value in values if not 0 <= value < classes.count)
+    outside = {value: count for value, count in values.items() if not 0 <= value < classes.count}
+    wrong = sorted(outside) or [largest]
     yield Finding(
         source,
         "labels go from {least} to {largest}; {classes} classes are 0 to {last} ({said_by})",
         **evidence,
         last=classes.count - 1,
         wrong=wrong[:20],
-        samples=count,
+        samples=sum(outside.values()),
         fix=Advice(
             "pass ignore_index=-1 to the loss, or leave those samples out"
             if wrong == [-1]
@@ -107,50 +107,52 @@ def label_not_an_index(labels: LabelTable) -> Iterator[Finding]:
 
     Fix: fill or drop those rows, then `df["label"].astype("int64")`.
     """
-    for source, rows in _by_source(labels):
-        if rows[0].line is None:
-            continue
-        forms = Counter(row.form for row in rows)
-        unlabelled = {
-            split
-            for split in {row.split for row in rows if row.split}
-            if all(row.form == "blank" for row in rows if row.split == split)
-        }
+    groups: dict[str, list[Any]] = {}
+    for row in labels.counted():
+        if row.listed:
+            groups.setdefault(row.source, []).append(row)
+    for source, rows in groups.items():
+        unlabelled = {row.split for row in rows if row.split} - {row.split for row in rows if row.form != "blank"}
         labelled = [row for row in rows if row.split not in unlabelled]
-        blanks = [row for row in labelled if row.form == "blank"]
-        odd = [row for row in labelled if row.form in ("number", "name")]
-        if forms["name"] * 10 > len(labelled) and forms["name"] >= forms["index"] / 9:
-            odd = []  # class names, some of which may be digits
-        whole = forms["number"] > 0 and forms["index"] == 0 and forms["name"] == 0
-        if whole:
+        forms: Counter[str] = Counter()
+        for row in labelled:
+            forms[row.form] += row.count
+        all_labels = sum(forms.values())
+        odd = ["blank", "number", "name"]
+        if forms["name"] * 10 > all_labels and forms["name"] >= forms["index"] / 9:
+            odd = ["blank"]  # class names, some of which may be digits
+        if forms["number"] and not forms["index"] and not forms["name"]:
             yield from _whole_floats(source, labelled)
-            odd = []
-        elif forms["number"] * 2 > len(labelled):
-            odd = []  # a regression target
-        if wrong := sorted(blanks + odd, key=lambda row: row.line):
+            odd = ["blank"]
+        elif forms["number"] * 2 > all_labels:
+            odd = ["blank"]  # a regression target
+        if any(forms[form] for form in odd):
+            column = rows[0].column
+            wrong = [
+                row
+                for row in labels.where(labels.col.source == source, labels.col.form.is_in(odd))
+                if row.split not in unlabelled
+            ]
             shown = tuple((row.line, row.picture or "", row.text or "(blank)") for row in wrong[:5])
             yield Finding(
                 source,
                 "{count} of {all} labels in column {column} are no class index: {kinds}",
                 count=len(wrong),
-                all=len(labelled),
-                column=rows[0].column,
-                kinds=", ".join(filter(None, [f"{len(blanks)} blank" if blanks else "", _words(odd)])),
+                all=all_labels,
+                column=column,
+                kinds=_kinds(wrong),
                 lines=[row.line for row in wrong[:100]],
                 show=Table(("line", "picture", "label"), shown),
-                fix=f'label those rows or drop them (df.dropna(subset=["{rows[0].column}"])), then .astype("int64")',
+                fix=f'label those rows or drop them (df.dropna(subset=["{column}"])), then .astype("int64")',
             )
 
 
-def _words(odd: list[Any]) -> str:
-    return (
-        ", ".join(
-            f"{count} times {text!r}" if count > 1 else repr(text)
-            for text, count in Counter(row.text for row in odd).most_common(3)
-        )
-        if odd
-        else ""
-    )
+def _kinds(wrong: list[Any]) -> str:
+    """`2 blank, 3 times 'cat'`."""
+    blank = sum(row.form == "blank" for row in wrong)
+    words = Counter(row.text for row in wrong if row.form != "blank").most_common(3)
+    said = [f"{count} times {text!r}" if count > 1 else repr(text) for text, count in words]
+    return ", ".join([f"{blank} blank"] * bool(blank) + said)
 
 
 def _whole_floats(source: str, rows: list[Any]) -> Iterator[Finding]:
@@ -188,8 +190,8 @@ def labels_start_at_one(
 
     Fix: subtract one where labels are read.
     """
-    rows = [row for row in labels.where() if row.form == "index" and row.line is not None]
-    if not rows or any(row.form not in ("index", "blank") for row in labels.where()):
+    rows = labels.counted()
+    if not all(row.listed and row.form in ("index", "blank") for row in rows):
         return
     found = sorted(set(_indices(labels, dataset)))
     if len(found) < 2 or found != list(range(1, len(found) + 1)):
@@ -217,19 +219,22 @@ def class_imbalance(labels: LabelTable, *, ratio: float = 10) -> Iterator[Findin
 
     Fix: weigh the loss or the sampler by the classes' frequencies, and look at recall per class.
     """
-    rows = [row for row in labels.where() if row.form != "blank"]
+    rows = [row for row in labels.counted() if row.form != "blank"]
     training = [row for row in rows if row.split == "train"] or rows
-    if sum(row.form == "number" for row in training) * 2 > len(training):
+    samples = sum(row.count for row in training)
+    if sum(row.count for row in training if row.form == "number") * 2 > samples:
         return  # a regression target
-    counts = Counter(row.name or row.text for row in training)
+    counts: Counter[str] = Counter()
+    for row in training:
+        counts[row.name or row.text] += row.count
     if len(counts) < 2:
         return
     ordered = counts.most_common()
     (largest, most), (smallest, least) = ordered[0], ordered[-1]
-    if most <= ratio * least or (len(counts) > 50 and least == 1 and len(counts) * 2 > len(training)):
+    if most <= ratio * least or (len(counts) > 50 and least == 1 and len(counts) * 2 > samples):
         return
     index_order = sorted(counts, key=_class_order)
-    weights = [round(len(training) / (len(counts) * counts[name]), 3) for name in index_order]
+    weights = [round(samples / (len(counts) * counts[name]), 3) for name in index_order]
     shown = ", ".join(f"{weight:g}" for weight in weights[:_SHOWN]) + (", ..." if len(weights) > _SHOWN else "")
     bars = ordered if len(ordered) <= _SHOWN else [*ordered[: _SHOWN // 2], *ordered[-_SHOWN // 2 :]]
     yield Finding(
@@ -250,20 +255,17 @@ def _class_order(name: str) -> tuple[int, int, str]:
     return (0, int(name), "") if name.lstrip("+-").isdecimal() else (1, 0, name)
 
 
-def _by_source(labels: LabelTable) -> Iterator[tuple[str, list[Any]]]:
-    groups: dict[str, list[Any]] = {}
-    for row in labels.where():
-        groups.setdefault(row.source, []).append(row)
-    yield from groups.items()
-
-
-def _indices(labels: LabelTable, dataset: DatasetFolder | None) -> list[int]:
-    """The labels that are class indices, the ignored one left out."""
+def _indices(labels: LabelTable, dataset: DatasetFolder | None) -> dict[int, int]:
+    """How often each class index stands as a label, the ignored one left out."""
     ignored = dataset.ignore_index if dataset else None
-    return [int(row.value) for row in labels.where(labels.col.form == "index") if row.value != ignored]
+    counts: dict[int, int] = {}
+    for row in labels.counted():
+        if row.form == "index" and row.value != ignored:
+            counts[int(row.value)] = counts.get(int(row.value), 0) + row.count
+    return counts
 
 
 def _names(labels: LabelTable) -> list[str]:
     """The class names of label files that hold names throughout."""
-    rows = list(labels.where(labels.col.form != "blank"))
-    return sorted({row.text for row in rows}) if rows and all(row.form == "name" for row in rows) else []
+    rows = [row for row in labels.counted() if row.form != "blank"]
+    return sorted({row.text for row in rows}) if all(row.form == "name" for row in rows) else []

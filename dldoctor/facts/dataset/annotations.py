@@ -29,6 +29,8 @@ _SPLIT_COLUMN = re.compile(r"split|set|subset|partition|fold_?name|phase|usage|d
 _NO_LABELS = re.compile(r"submi|partition|split", re.I)
 #: files above this many bytes are no label file of pictures that lie in one folder
 LARGEST = 512 << 20
+#: a folder with more tables holds one for each picture (YOLO)
+MANY = 16
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,20 @@ class LabelFile:
 
 def label_files(base: Folder, root: Path, pictures: Sequence[File], split: str | None = None) -> list[LabelFile]:
     """The label files directly in a folder (or one called labels, annotations, ... below it)."""
-    by_name = _index(pictures)
-    found = []
     places = [base, *(folder for folder in base.folders if not folder.all_pictures)]
-    for file in (file for place in places for file in place.others):
-        if _TABLE.search(file.name) and not _NO_LABELS.search(file.name) and 0 < file.size <= LARGEST:
-            label_file = read_label_file(root / file.path, file, by_name, split or _split_in(file.stem))
-            if label_file is not None:
-                found.append(label_file)
-    return found
+    tables = [_tables(place) for place in places]
+    files = [file for found in tables if len(found) <= MANY for file in found]
+    by_name = _index(pictures) if files else {}
+    read = (read_label_file(root / file.path, file, by_name, split or _split_in(file.stem)) for file in files)
+    return [label_file for label_file in read if label_file is not None]
+
+
+def _tables(place: Folder) -> list[File]:
+    return [
+        file
+        for file in place.others
+        if _TABLE.search(file.name) and not _NO_LABELS.search(file.name) and 0 < file.size <= LARGEST
+    ]
 
 
 def _split_in(stem: str) -> str | None:

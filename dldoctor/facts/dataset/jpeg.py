@@ -65,9 +65,10 @@ def read_header(data: bytes) -> JpegHeader | None:
         if marker == 0xDA:
             if frame is None:
                 return None
-            # inside a scan every FF is escaped, so the first end marker is the picture's own
-            last = data.find(b"\xff\xd9", end)
-            pixels.update(data[end:last] if last >= 0 else data[end:])
+            # Inside a scan every FF is escaped, so the first end marker is the picture's own. Looking for it costs as
+            # much as all the rest of this function, so it is done where something follows it alone.
+            last = size - 2 if data.endswith(b"\xff\xd9") else data.find(b"\xff\xd9", end)
+            pixels.update(memoryview(data)[end:last] if last >= 0 else memoryview(data)[end:])
             kind, bits, height, width, components = frame
             if components not in _MODES:
                 return None

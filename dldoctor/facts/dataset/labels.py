@@ -48,6 +48,13 @@ class LabelTable(TableFact):
 
         return cls(polars.DataFrame(rows, schema={name: getattr(polars, kind) for name, kind in cls.schema.items()}))
 
+    def counted(self) -> list[Any]:
+        """The different labels of each source and split with their `count`; `listed` says that a file's row gave it."""
+        by = ["source", "column", "named", "split", "text", "form", "value", "name"]
+        listed = self.col.line.is_not_null().alias("listed")
+        groups = self.frame.group_by([*by, listed], maintain_order=True)
+        return list(self.rows(groups.agg(self.col.text.len().alias("count").cast(int))))
+
 
 def _of_folders(inventory: Inventory) -> list[dict[str, Any]]:
     """ImageFolder numbers the folders of each split by themselves, in the order of their names."""

@@ -84,6 +84,12 @@ def image_stem_of_mask(stem: str) -> str | None:
     return match["image"] if match else None
 
 
+def hints_at_mask(name: str) -> bool:
+    """Whether `image_stem_of_mask` could find anything in a name; a tenth of its time."""
+    lowered = name.lower()
+    return any(word in lowered for word in ("mask", "seg", "label", "gt", "truth", "matte", "annotation", "trimap"))
+
+
 def split_folders(base: Folder) -> list[tuple[str, Folder]]:
     """The folders directly below that are splits. One alone may be a class of that name (a train among cars)."""
     found = [(split, folder) for folder in base.bearing if (split := split_of(folder.name))]

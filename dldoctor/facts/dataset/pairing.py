@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dldoctor.facts.dataset.files import File, Folder
 from dldoctor.facts.dataset.names import (
+    hints_at_mask,
     image_stem_of_mask,
     is_images,
     is_masks,
@@ -153,6 +154,9 @@ def _by_endings(bases: list[tuple[str | None, Folder]]) -> Pairing | None:
             if folder.path in seen:
                 continue
             seen.add(folder.path)
+            if not any(hints_at_mask(file.name) for file in folder.pictures):
+                pairs += [MaskPair(split, file, None) for file in folder.pictures]
+                continue
             stems = {file.stem: file for file in folder.pictures}
             partner = {
                 file.path: stems[stem]

@@ -55,6 +55,12 @@ class ImageTable(TableFact):
     def identical(self) -> list[list[Any]]:
         """Groups of rows with the same pixels. A picture of one constant colour shows nothing, so it is in no group."""
         groups: dict[str, list[Any]] = {}
-        for row in self.where(self.col.outcome == "decoded", self.col.grey_deviation > 0):
+        shown = self.frame.filter(self.col.outcome == "decoded", self.col.grey_deviation > 0)
+        for row in self.rows(shown.filter(self.col.pixels_hash.is_duplicated())):
             groups.setdefault(row.pixels_hash, []).append(row)
-        return [group for group in groups.values() if len(group) > 1]
+        return list(groups.values())
+
+    def modes(self) -> list[Any]:
+        """The modes of decoded pictures: `mode`, `count` and the `path` of the first."""
+        groups = self.frame.filter(self.col.outcome == "decoded").group_by("mode", maintain_order=True)
+        return list(self.rows(groups.agg(self.col.path.len().alias("count").cast(int), self.col.path.first())))
