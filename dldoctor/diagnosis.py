@@ -88,13 +88,12 @@ def examine(examination: Examination, pool: FactPool) -> Outcome:
     seeds: dict[type[Fact], Fact] = {type(s): s if examination.replayed else pool.seed(s) for s in examination.seeds}
     seeds[Resources] = pool.resources
     gathered: dict[type[Fact], Fact | Exception] = dict(seeds)
-    interrupted = False
     try:
         if not examination.replayed:
             _gather(chosen, gathered, pool)
     except KeyboardInterrupt:
         pool.resources.stop.set()
-        interrupted = True
+    interrupted = pool.resources.stop.is_set()
     entries, skipped, crashes, ran = [], [], _failed_facts(chosen, gathered), []
     for check in chosen:
         arguments, reason = _arguments(check.needs, gathered)
@@ -213,7 +212,12 @@ def _collect(
     began = time.monotonic()
     done: set[Future[tuple[Fact | Exception, float]]] = set()
     while not done:  # short waits, so that Ctrl-C is heard
-        done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+        try:
+            done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+        except KeyboardInterrupt:
+            if pool.resources.stop.is_set():
+                raise  # asked twice
+            pool.resources.stop.set()  # gatherers now end soon, with what they know
         if not done and time.monotonic() - began > PATIENCE:
             names = sorted(fact.waiting_for or fact.__name__ for fact, _ in running.values())
             pool.resources.progress.waiting(names)

@@ -235,7 +235,7 @@ def test_public_layouts_are_recognised_and_healthy(tmp_path: Path, name: str) ->
     report = scan(tmp_path, resources=Resources(workers=1))
     assert report.outcome.crashes == ()
     (layout,) = (fact for fact in report.outcome.facts if isinstance(fact, Layout))
-    assert layout.summary == RECOGNISED[name]
+    assert layout.said == RECOGNISED[name]
     found = [(entry.check.code, str(entry.finding.at)) for entry in report]
     assert found == ([("MSK003", ".")] if name == "camvid kaggle" else [])  # its masks are drawn in colours
 

@@ -54,7 +54,7 @@ class Layout(Fact):
     class_folders: tuple[ClassFolder, ...] = ()
 
     @property
-    def summary(self) -> str:
+    def said(self) -> str:
         """`ImageFolder with train and val, 5 classes, 4,212 pictures`."""
         parts = [TITLES[self.kind] + (f" with {_listed(self.splits)}" if self.splits else "")]
         if self.classes:

@@ -52,7 +52,7 @@ def refusal(folder: Path, **options: Any) -> str:
 )  # fmt: skip
 def test_layouts_are_recognised(tmp_path: Path, files: list[str], summary: str) -> None:
     put(tmp_path, {name: photo(n) if name.endswith(("jpg", "png")) else "{}" for n, name in enumerate(files)})
-    assert layout(tmp_path).summary == summary
+    assert layout(tmp_path).said == summary
 
 
 def test_a_layout_can_be_told(tmp_path: Path) -> None:
