@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,19 +34,26 @@ def explain(
         return
     settings = load_settings(Path.cwd(), Overrides(config=config, select=words))
     chosen = [check for word in settings.select for check in settings.registry.matching(word)]
-    typer.echo("\n\n".join(text(check) for check in dict.fromkeys(chosen)))
+    width = max(40, min(shutil.get_terminal_size((80, 24)).columns, 100))
+    typer.echo("\n\n".join(text(check, width) for check in dict.fromkeys(chosen)))
 
 
-def text(check: Check) -> str:
-    """The page of one check: what, why, fix, symptoms, settings, and what it looks like."""
+def text(check: Check, width: int = 80) -> str:
+    """The page of one check in lines of `width`: what, why, fix, symptoms, settings, and what it looks like."""
+
+    def flow(words: str, hang: str = "") -> str:
+        paragraphs = (" ".join(paragraph.split()) for paragraph in words.split("\n\n"))
+        return "\n\n".join(textwrap.fill(p, width, subsequent_indent=hang, break_long_words=False,
+                                         break_on_hyphens=False) for p in paragraphs)  # fmt: skip
+
     severities = " or ".join(severity.value for severity in check.severities)
     preview = ", preview (shown, never fails a run)" if check.status == "preview" else ""
-    parts = [f"{check.code} {check.name}: {severities}{preview}, since {check.since}", f"{check.title}."]
+    parts = [f"{check.code} {check.name}: {severities}{preview}, since {check.since}", flow(f"{check.title}.")]
     if check.why:
-        parts.append(check.why)
-    parts.append(f"Fix: {check.fix}")
+        parts.append(flow(check.why))
+    parts.append(flow(f"Fix: {check.fix}"))
     if check.symptoms:
-        parts.append("Seen as:\n" + "\n".join(f"  {symptom}" for symptom in check.symptoms))
+        parts.append("Seen as:\n" + "\n".join(flow(f"- {symptom}", "  ") for symptom in check.symptoms))
     if check.settings:
         rows = [f"  {setting.name} = {setting.default!r}" for setting in check.settings]
         parts.append(f"Settings ([tool.dldoctor.{check.code}], or --set {check.code}.NAME=VALUE):\n" + "\n".join(rows))
