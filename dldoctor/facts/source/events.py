@@ -41,9 +41,10 @@ class Run:
 class Event:
     """One effect.
 
-    Kinds: `call` (a name from outside is called), `method` (a method of something), `forward`, `loss`, `backward`, `step`,
-    `zero_grad`, `mode`, `accumulate`, `setenv`, `statement` (an expression whose value is dropped), `opaque` (code out of
-    sight got the arguments), `differentiate` (gradients are used in another way).
+    Kinds: `call` (a name from outside is called), `method` (of something no class at hand defines), `forward`, `loss`,
+    `backward`, `step`, `zero_grad`, `mode`, `accumulate`, `setitem` and `setattr` (on a name from outside),
+    `statement` (an expression whose value is dropped), `opaque` (a value out of sight is called), `differentiate`
+    (gradients are used in another way).
     """
 
     kind: str
