@@ -145,8 +145,9 @@ def _stacked(form: str) -> str:
     """What must agree: the shape, and the kind; numbers and strings of one kind always stack."""
     kind, _, rest = form.partition(" ")
     dtype, _, shape = rest.partition(" ")
-    return f"{kind} {shape}" if kind in ("tensor", "array", "picture") else "number" if dtype in ("int64", "float64",
-                                                                                              "bool") else kind  # fmt: skip
+    if kind in ("tensor", "array", "picture"):
+        return f"{kind} {shape}"
+    return "number" if dtype in ("int64", "float64", "bool") else kind
 
 
 def _first(items: Items, structure: str) -> int:

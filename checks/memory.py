@@ -28,9 +28,9 @@ def gpu_memory_taken(gpu: GpuState, *, share: float = 0.5) -> Iterator[Finding]:
         own = [process for process in card.processes if process.own]
         yield Finding(
             f"cuda:{card.index}",
-            "{count} process{plural} hold {held_gib:.1f} of the {total_gib:.1f} GiB of {name}",
+            "{count} {processes} {held_gib:.1f} of the {total_gib:.1f} GiB of {name}",
             count=len(card.processes),
-            plural="es" if len(card.processes) > 1 else "",
+            processes="processes hold" if len(card.processes) > 1 else "process holds",
             held_gib=round(held / _GIB, 2),
             total_gib=round(card.total / _GIB, 2),
             name=card.name,

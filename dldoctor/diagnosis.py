@@ -124,7 +124,7 @@ def examine(examination: Examination, pool: FactPool) -> Outcome:
         skipped=tuple(s for s in skipped if s.check.code not in examination.unreported),
         crashes=tuple(crashes),
         checks_run=tuple(code for code in ran if code not in examination.unreported),
-        facts=tuple(fact for fact in gathered.values() if isinstance(fact, Fact)),
+        facts=tuple(sorted((f for f in gathered.values() if isinstance(f, Fact)), key=lambda f: type(f).__name__)),
         timings=tuple(sorted(pool.timings.items())),
         seconds=time.perf_counter() - started,
         interrupted=interrupted,
@@ -197,7 +197,7 @@ def _gather(checks: Sequence[Check], gathered: dict[type[Fact], Fact | Exception
                         running[threads.submit(_measure, fact, arguments)] = (fact, key)
                 if running:
                     _collect(running, gathered, pool, sorter)
-        except KeyboardInterrupt:
+        except BaseException:  # Ctrl-C or SIGTERM: whoever measures is to end soon, and children with them
             pool.resources.stop.set()
             for future in running:
                 future.cancel()

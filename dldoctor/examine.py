@@ -9,6 +9,7 @@ from typing import Any
 
 from dldoctor.diagnosis import Examination, FactPool, examine
 from dldoctor.fact import BadInput, Subject
+from dldoctor.facts.pitfalls import KnownPitfalls
 from dldoctor.fileform import load, save
 from dldoctor.outcome import Crash, Outcome, merge
 from dldoctor.report import Report
@@ -91,7 +92,10 @@ def save_facts(report: Report, target: Path) -> None:
 
 def _examination(request: Request, settings: Settings, base: Path) -> Examination:
     checks, unreported = settings.chosen()
-    return Examination(request.seeds(base), request.primary, checks, settings.checks, unreported)
+    known = KnownPitfalls(
+        tuple((c.code, c.name, text) for c in settings.registry.checks.values() for text in c.symptoms)
+    )
+    return Examination([*request.seeds(base), known], request.primary, checks, settings.checks, unreported)
 
 
 # --- the Python API -------------------------------------------------------------------------------------------------

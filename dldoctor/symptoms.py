@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from dldoctor.registry import Check
+if TYPE_CHECKING:
+    from dldoctor.registry import Check
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: what launchers and loggers put before each line: "[rank0]: ", "0: ", "| "
@@ -52,6 +54,13 @@ def pattern(symptom: str) -> re.Pattern[str] | None:
     return re.compile(r".{1,80}?".join(pieces))
 
 
+def find(symptom: str, text: str) -> re.Match[str] | None:
+    """The last place where a symptom stands in a text that `normalise` made, or in any short message."""
+    expression = pattern(symptom)
+    matches = list(expression.finditer(normalise(text))) if expression else []
+    return matches[-1] if matches else None
+
+
 def diagnose(text: str, checks: Iterable[Check]) -> list[Match]:
     """The checks whose symptoms stand in the text: the longest symptom of each check, the most specific first."""
     plain = normalise(text)
@@ -59,10 +68,9 @@ def diagnose(text: str, checks: Iterable[Check]) -> list[Match]:
     for check in checks:
         best: Match | None = None
         for symptom in check.symptoms:
-            expression = pattern(symptom)
-            matches = list(expression.finditer(plain)) if expression else []
-            if matches and (best is None or len(symptom) > len(best.symptom)):
-                best = Match(check, symptom, matches[-1].group(), matches[-1].start())
+            match = find(symptom, plain)
+            if match and (best is None or len(symptom) > len(best.symptom)):
+                best = Match(check, symptom, match.group(), match.start())
         if best is not None:
             found.append(best)
     return sorted(found, key=lambda match: (-len(match.symptom), -match.position, match.check.code))

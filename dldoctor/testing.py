@@ -7,6 +7,9 @@ A fixture is a folder `CODE-name` with a sick and a healthy half:
 * `sick.py` and `healthy.py`: source, with `# expect: SRC001` at the end of each line that must be found;
 * `sick.json` and `healthy.json`: facts, as --save-facts writes them, for what no folder can hold.
 
+A top-level `measured = true` in `fixture.toml` says that the sick half's decimals differ from run to run (losses,
+times): `expected.txt` is then compared without them.
+
 `fixture.toml` says how a folder is examined: a table per command (`[scan]`, `[model]`, ...) with the fields of its
 request; `[sick.scan]` and `[healthy.scan]` override it for one half. `expected.txt` is the terminal text of the sick
 half; the healthy half must be silent for every check of its subject.
@@ -76,6 +79,13 @@ class Fixture:
         with self._copy(half) as folder:
             return run_all(self._requests(half), settings, resources, folder, half)
 
+    def matches(self, text: str) -> bool:
+        """Whether a text is the expected one, up to the decimals of a fixture that is `measured`."""
+        expected = self.expected.read_text(encoding="utf-8") if self.expected.is_file() else ""
+        if self._tables().get("measured"):
+            return _without_decimals(text) == _without_decimals(expected)
+        return text == expected
+
     def text(self, report: Report) -> str:
         """The report as `expected.txt` holds it: 80 columns, no colour, no times."""
         return report.render("terminal", Look(timed=False))
@@ -97,10 +107,13 @@ class Fixture:
                 make(target)
             yield target
 
+    def _tables(self) -> dict[str, Any]:
+        file = self.folder / "fixture.toml"
+        return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
     def _requests(self, half: Half) -> list[Request]:
         source = self.source(half)
-        file = self.folder / "fixture.toml"
-        tables: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        tables = self._tables()
         own = tables.get(half, {})
         kinds = request_types()
         commands = [command for command in kinds if command in tables or command in own]
@@ -115,8 +128,13 @@ class Fixture:
                 table.setdefault("path", ".")
             if command == "code":
                 table.setdefault("paths", [source.name if source else "."])
-            requests.append(from_table(kinds[command], table, f"{file}: [{command}]"))
+            requests.append(from_table(kinds[command], table, f"{self.folder.name}: [{command}]"))
         return requests
+
+
+def _without_decimals(text: str) -> str:
+    """The words of a text; numbers with a decimal point or an exponent are left out, line breaks are blanks."""
+    return " ".join(re.sub(r"\d+(?:\.\d+)(?:e[-+]?\d+)?|\d+e[-+]?\d+", "#", text).split())
 
 
 def _module(path: Path) -> Any:

@@ -16,6 +16,6 @@ def test_fixture(fixture: Fixture, half: Half, update: bool) -> None:
     assert problems(fixture, half, report) == []
     if half == "sick":
         text = fixture.text(report)
-        if update:
+        if update and not fixture.matches(text):
             fixture.expected.write_text(text, encoding="utf-8")
-        assert text == fixture.expected.read_text(encoding="utf-8")
+        assert fixture.matches(text), text

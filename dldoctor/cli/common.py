@@ -152,7 +152,7 @@ def _emit(text: str, look: Look) -> None:
 def _forms(common: Common) -> dict[Path, str]:
     import difflib
 
-    from dldoctor.report import format_modules, format_names
+    from dldoctor.report import format_names, load_formats
 
     known = format_names()
     if common.format not in known:
@@ -160,7 +160,7 @@ def _forms(common: Common) -> dict[Path, str]:
         hint = f"did you mean {close[0]}?" if close else f"it is one of {', '.join(known)}"
         raise BadInput(f"--format {common.format}: no such format; {hint}")
     chosen = {}
-    endings = {module.ENDING: name for name, module in format_modules().items()} if common.output else {}
+    endings = {module.ENDING: name for name, module in load_formats().items()} if common.output else {}
     for path in common.output or ():
         if path.suffix not in endings:
             raise BadInput(f"--output {path}: no format has this ending; it is one of {', '.join(sorted(endings))}")

@@ -159,3 +159,9 @@ def shapes_of(values: dict[str, Any]) -> dict[str, str]:
         except (TypeError, ValueError, RuntimeError):
             continue
     return shapes
+
+
+def call_target(arguments: dict[str, Any], send: Any) -> None:
+    """Load a target and call it without arguments: the smallest task a child can have."""
+    load(arguments["target"], arguments["folder"])()
+    send("called", arguments["target"])

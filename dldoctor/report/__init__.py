@@ -52,12 +52,12 @@ class Report:
         return int(any(entry.fails and entry.severity >= self.threshold for entry in self))
 
     def render(self, form: str, look: Look | None = None) -> str:
-        """The report as text in one of `format_modules()`.
+        """The report as text in one of `load_formats()`.
 
         Raises:
             KeyError: no such format.
         """
-        text: str = format_modules()[form].render(self, look or Look())
+        text: str = load_formats()[form].render(self, look or Look())
         return text
 
     def to_json(self) -> str:
@@ -72,7 +72,7 @@ class Report:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
-def format_modules() -> dict[str, ModuleType]:
+def load_formats() -> dict[str, ModuleType]:
     """The formats by name: the modules of `dldoctor.report.formats`, each with `render(report, look)` and `ENDING`."""
     package: Any = importlib.import_module("dldoctor.report.formats")
     return {

@@ -93,7 +93,8 @@ class Items(Fact):
     def said(self) -> str:
         length = "" if self.length is None else f" of {self.length:,}"
         loader = f", DataLoader with batch_size={self.batch_size}" if self.collate else ""
-        return f"{self.dataset}, {len(self.items):,}{length} items pulled{loader}"
+        pulled = f"{len(self.items):,}{length} items pulled"
+        return f"{self.dataset}, {pulled}{loader}"
 
     @property
     def collated_by_default(self) -> bool:
@@ -104,19 +105,22 @@ class Items(Fact):
     def gather(cls, source: ItemSource, resources: Resources) -> Self:
         import msgspec
 
+        from dldoctor.fileform import to_plain
+
         arguments = {"target": source.target, "folder": str(source.folder), "init": dict(source.init),
                      "items": source.items}  # fmt: skip
         run = run_child("dldoctor.facts.live.pull:pull", arguments, resources, cwd=source.folder)
+        if run.end.kind == "exception":
+            raise RuntimeError(run.end.detail)  # what user code raises is caught: this is a defect of ours
         sent = run.facts.get("items")
         if sent is None and run.end.kind == "done":
             raise Unavailable("the items could not be read")
-        empty: dict[str, Any] = {"kind": "", "dataset": source.target, "length": None, "items": [], "failures": [], "collate": "",
-                 "batch_size": None, "drop_last": False, "workers": 0, "batch": [], "batch_failure": None}  # fmt: skip
+        empty: dict[str, Any] = {"kind": "", "dataset": source.target, "length": None, "failures": [], "collate": ""}
+        empty |= {"batch_size": None, "drop_last": False, "workers": 0, "batch": [], "batch_failure": None}
         partial = {**empty, **run.facts.get("about", {}), "items": run.facts.get("pulled", [])}
         plain = {**(sent or partial), "seconds": run.seconds}
-        from dldoctor.fileform import to_plain
-
-        return msgspec.convert({**plain, "end": to_plain(run.end), "reading": run.facts.get("reading")}, cls)
+        plain |= {"end": to_plain(run.end), "reading": run.facts.get("reading")}
+        return msgspec.convert(plain, cls)
 
 
 def input_leaf(leaves: tuple[Leaf, ...]) -> Leaf | None:

@@ -15,7 +15,7 @@ import numpy
 import torch
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
-from dldoctor.child import AddressSpaceLimit, UserError
+from dldoctor.child import HERE, AddressSpaceLimit, UserError
 from dldoctor.facts.user_code import is_users, literal, load, shapes_of, shorten
 
 Send = Callable[[str, Any], None]
@@ -171,6 +171,12 @@ def failure(index: int | None, error: BaseException) -> dict[str, Any]:
         "file": _file_in(values, message),
         "shapes": shapes_of(values),
     }
+
+
+def raised_by_us(error: BaseException) -> bool:
+    """Whether an exception comes from the doctor's own line rather than from the user's code or a library's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and os.path.realpath(frames[-1].filename).startswith(HERE + os.sep)
 
 
 def users_frames(error: BaseException) -> list[dict[str, Any]]:

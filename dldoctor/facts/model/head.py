@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from dldoctor.fact import Fact
+from dldoctor.fact import Fact, Unavailable
+from dldoctor.facts.model.probe import ModelProbe
 
 
 @dataclass(frozen=True)
@@ -23,3 +24,16 @@ class ModelHead(Fact):
     #: where the layer is made, relative to the model's folder; None when that is library code
     path: str | None = None
     line: int | None = None
+
+    @classmethod
+    def gather(cls, probe: ModelProbe) -> Self:
+        outputs = probe.forward_pass().outputs
+        if len(outputs) > 1:
+            outputs = tuple(out for out in outputs if out.name in ("logits", "out", "output"))
+        if len(outputs) != 1 or not outputs[0].head:
+            raise Unavailable("no single layer gives the network's output its width")
+        end = outputs[0]
+        if end.head_width == 1:
+            raise Unavailable("the network has a single output, which counts no classes")
+        made = end.head_made
+        return cls(end.head, end.head_what, end.head_width, made.path if made else None, made.line if made else None)

@@ -71,7 +71,7 @@ def lines(report: Report, look: Look) -> Iterator[Text]:
     for _, group in groupby(outcome.entries, key=lambda entry: (entry.severity, entry.check.code)):
         yield Text()
         yield from _group(list(group), look)
-    if not look.quiet:
+    if not look.quiet and look.timed:
         yield from _drawn(outcome, look)
     for crash in outcome.crashes:
         yield Text()

@@ -1,0 +1,88 @@
+"""Forward passes that do not come to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dldoctor import BatchSize, CodeFrame, Finding, ForwardEnd, Place, Severity, SingleValues, Table, check
+
+_DOING = {"start": "while torch was imported", "import": "while it was imported", "build": "while the network was made",
+          "forward": "in forward", "loss": "in the loss", "memory": "in forward or backward"}
+
+
+@check("MOD005", Severity.ERROR, since="0.1")
+def forward_fails(forward: ForwardEnd) -> Iterator[Finding]:
+    """Making the network or its forward pass raises, or ends the process.
+
+    The first batch would do the same, perhaps after an hour of preparing data.
+
+    Fix: see the line and the shapes there; --trace shows every line before it.
+    """
+    if forward.end not in ("done", "exception"):
+        last = forward.stack[-1] if forward.stack else None
+        yield Finding(Place(last.path, last.line) if last else None, "the network {detail} {doing}",
+                      detail=forward.end_detail, doing=_DOING.get(forward.phase, ""), output=forward.last_line,
+                      show=_stack(forward), fix=_end_fix(forward.end))
+    if forward.build_failed is not None:
+        frame = forward.build_failed.frames[-1] if forward.build_failed.frames else {}
+        text = frame.get("text") or ""
+        code = [CodeFrame(frame["path"], frame["line"], text, len(text) - len(text.lstrip()) + 1, len(text) + 1)] \
+            if text else []
+        yield Finding(Place(frame.get("path"), frame.get("line")), "the constructor raises {error}",
+                      error=forward.build_failed.error,
+                      show=[*code, *_locals(tuple((frame.get("locals") or {}).items()))])
+    for fault in forward.faults:
+        at = fault.place
+        show: list[CodeFrame | Table] = []
+        if at is not None and at.text:
+            first = len(at.text) - len(at.text.lstrip()) + 1
+            show.append(CodeFrame(at.path, at.line, at.text, first, len(at.text) + 1))
+        show += _locals(fault.tensors)
+        where = fault.layer or fault.function or "forward"
+        yield Finding(Place(at.path if at else None, at.line if at else None, layer=fault.layer or None),
+                      "{where} raises {error}", where=where, error=fault.error, function=fault.function, show=show,
+                      fix=fault.advice or None)
+
+
+@check("MOD009", Severity.ERROR, since="0.1", symptoms=(
+    "Expected more than 1 value per channel when training, got input size {shape}",
+    "Expected more than 1 spatial element when training, got input size {shape}",
+))
+def batchnorm_single_value(norms: SingleValues, batch: BatchSize | None) -> Iterator[Finding]:
+    """A normalisation gets one value per channel, whose variance is nothing.
+
+    torch raises in training. With BatchNorm it takes a batch of one sample, as the last batch of an epoch may be.
+
+    Fix: a batch of 2 or more and drop_last=True, or GroupNorm.
+    """
+    for norm in norms.layers:
+        if norm.over_batch and (batch is None or batch.size > 1):
+            continue
+        at = norm.made
+        show = [CodeFrame(at.path, at.line, at.text, len(at.text) - len(at.text.lstrip()) + 1, len(at.text) + 1)] if at else []
+        size = "a batch of 1" if norm.over_batch else f"a map of {' x '.join(map(str, norm.shape[1:]))}"
+        yield Finding(Place(at.path if at else None, at.line if at else None, layer=norm.layer),
+                      "{layer}, {what}, gets one value per channel from {size}", layer=norm.layer, what=norm.what, size=size,
+                      shape=list(norm.shape), show=show,
+                      fix="train with a batch of 2 or more (DataLoader(..., drop_last=True) for the last one), or write "
+                      "nn.GroupNorm" if norm.over_batch else "normalise before the map shrinks to 1 x 1, or write nn.GroupNorm")
+
+
+def _stack(forward: ForwardEnd) -> list[Table]:
+    if not forward.stack:
+        return []
+    return [Table(("at", "in"), tuple((f"{frame.path}:{frame.line}", frame.function) for frame in forward.stack[-5:]))]
+
+
+def _locals(tensors: tuple[tuple[str, str], ...]) -> list[Table]:
+    return [Table(("local", "shape and dtype"), tensors[:12])] if tensors else []
+
+
+def _end_fix(end: str) -> str:
+    if end == "timeout":
+        return "look for a loop that never ends; if it is only slow, raise --time-limit"
+    if end == "memory":
+        return "look for what it allocates; if it needs that much, raise --memory-limit"
+    if end == "exit":
+        return "move code that ends the process under if __name__ == '__main__':"
+    return "run it under python -X faulthandler; a crash in native code is often a wrong build of an extension"

@@ -1,0 +1,229 @@
+"""The child's task: make the network, run it without memory, and send what was measured, step by step."""
+
+from __future__ import annotations
+
+import dataclasses
+import linecache
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dldoctor.child import AddressSpaceLimit, UserError, frames_of
+from dldoctor.facts.model.inside import runtime
+
+Send = Callable[[str, Any], None]
+#: samples of the pass: 1 would make BatchNorm refuse
+BATCH = 2
+
+
+def examine(arguments: Mapping[str, Any], send: Send) -> None:
+    """See `dldoctor.facts.model.probe.ModelProbe.gather` for the arguments and what is sent."""
+    send("phase", "start")
+    runtime.prepare()
+    import torch
+
+    from dldoctor.facts.model.inside import losses, places
+    from dldoctor.facts.model.inside.functions import OnCpu
+    from dldoctor.facts.model.inside.target import make
+    from dldoctor.facts.user_code import load
+
+    AddressSpaceLimit.arm()
+    init = torch.nn.Module.__init__
+
+    def noted(module: Any, *args: Any, **kwargs: Any) -> None:
+        init(module, *args, **kwargs)
+        places.note_making(module)
+
+    torch.nn.Module.__init__ = noted  # type: ignore[method-assign]
+    send("phase", "import")
+    with runtime.uninitialised(), OnCpu():
+        found = load(arguments["target"], arguments["folder"])
+    criterion = losses.resolve(arguments["loss"], arguments["folder"]) if arguments["loss"] else None
+    specs, target = _specs(arguments)
+    send("phase", "build")
+    started = time.perf_counter()
+    try:
+        net = _made(lambda: make(found, arguments["target"], arguments["init"]))
+    except UserError:
+        raise
+    except Exception as error:
+        from dldoctor.facts.model.inside.passes import is_out_of_memory
+
+        if is_out_of_memory(error):
+            send("unexaminable", "its constructor takes more memory than --memory-limit allows")
+        else:
+            send("build_failed", _build_fault(error))
+        return
+    send("built", dataclasses.asdict(_built(net, time.perf_counter() - started)))
+    if not specs:
+        specs = _example_inputs(net, arguments["target"])
+    send("phase", "forward")
+    Examination(net, specs, arguments, send).forward(criterion, target)
+
+
+def _made(make: Callable[[], Any]) -> Any:
+    """The network; without memory where it is too large for this machine or its limit."""
+    from dldoctor.facts.model.inside import passes
+    from dldoctor.facts.model.inside.functions import OnCpu
+
+    with runtime.uninitialised(), OnCpu():
+        try:
+            return make()
+        except Exception as error:
+            if not passes.is_out_of_memory(error):
+                raise
+        return passes.make_without_memory(make)
+
+
+class Examination:
+    """The passes over one network."""
+
+    def __init__(self, net: Any, specs: Sequence[Any], arguments: Mapping[str, Any], send: Send) -> None:
+        from dldoctor.facts.model.inside import hidden, inputs
+
+        inputs.bind(net, specs, arguments["target"])
+        self.net, self.specs, self.arguments, self.send = net, specs, arguments, send
+        self.held = hidden.scan(net)
+
+    def forward(self, criterion: tuple[Any, str] | None, target: Any) -> None:
+        """Run it, send what came out, then the loss, the memory and the trace."""
+        done = self.best_pass()
+        if done is None:
+            return
+        self.send("forward", dataclasses.asdict(self.described(done)))
+        if self.arguments["trace"] and not done.clean:
+            from dldoctor.facts.model.inside import trace
+
+            self.send("trace", trace.record(self.net, self.specs, done, self.arguments["pysnooper"]))
+        if criterion is not None and done.error is None and not done.rec.shapes:
+            from dldoctor.facts.model.inside import losses
+
+            self.send("phase", "loss")
+            ran = losses.run(criterion[0], self.arguments["loss"], criterion[1], done.rec, done.output, target)
+            if ran is not None:
+                self.send("loss", dataclasses.asdict(ran))
+        if self.arguments["batch"] and done.clean and done.mode == "fake":
+            from dldoctor.facts.model.inside import passes
+
+            self.send("phase", "memory")
+            batch = self.arguments["batch"]
+            steps = [passes.measure_step(self.net, self.specs, size) for size in (batch, 2 * batch)]
+            self.send("memory", [dataclasses.asdict(step) for step in steps if step is not None])
+
+    def best_pass(self) -> Any:
+        """The pass to believe: without memory where that tells all, for real where values matter."""
+        from dldoctor.facts.model.inside import passes
+
+        lazy = any(isinstance(m, _lazy()) for m in self.net.modules())
+        real_is_possible = lazy or passes.fits_for_real(self.net)
+        if not lazy:
+            done = passes.run(self.net, self.specs, BATCH, fake=True)
+            doubtful = done.error is not None or bool(done.rec.value_dependent) and not done.clean
+            if not doubtful:
+                return done
+            if done.error is not None and not done.wants_values:
+                other = passes.run(self.net, self.specs, BATCH, fake=True, training=False)
+                if other.error is None and other.clean:
+                    return other  # it wants targets in training, as detectors do
+            if not real_is_possible:
+                if done.wants_values:
+                    self.send("unexaminable", f"it needs values that tensors without memory do not have ({done.error})"[:300])
+                    return None
+                return done
+        passes.initialise(self.net)
+        runs = passes.plain(self.net, self.specs, BATCH) is None
+        real = passes.run(self.net, self.specs, BATCH, fake=False)
+        if runs and not real.clean:  # it works: what we saw was of our own making
+            real.error = None
+            real.rec.shapes.clear()
+            real.rec.faults.clear()
+        if real.error is not None:
+            other = passes.run(self.net, self.specs, BATCH, fake=False, training=False)
+            if other.error is None and other.clean:
+                return other
+        return real
+
+    def described(self, done: Any) -> Any:
+        from dldoctor.facts.model.inside import ends, hidden, passes, places, smallest
+        from dldoctor.facts.model.record import Forward
+
+        rec = done.rec
+        faults = list(rec.faults)
+        if done.error is not None:
+            faults.append(passes.final_fault(done))
+        reached = set(rec.rows)
+        unreached = tuple(path for path, module in self.net.named_modules()
+                          if any(True for _ in module.parameters(recurse=False)) and id(module) not in reached)
+        return Forward(
+            mode=done.mode, training=done.training, batch=BATCH, inputs=tuple(map(str, self.specs)),
+            outputs=ends.outputs_of(rec, done.output) if done.error is None else (),
+            layers=rec.layers(), shapes=tuple(rec.shapes), faults=tuple(faults),
+            single_values=tuple(rec.single_values.values()),
+            hidden=hidden.judge(self.held, rec, set(places.made_lately)),
+            smallest=smallest.find(self.net, self.specs, BATCH, done) if any(
+                fault.kind == "small" for fault in rec.shapes) else "",
+            value_dependent=tuple(rec.value_dependent), madds=rec.madds // BATCH,
+            activation_bytes=done.activation_bytes, unreached=unreached, seconds=done.seconds)
+
+
+def _lazy() -> Any:
+    from torch.nn.modules.lazy import LazyModuleMixin
+
+    return LazyModuleMixin
+
+
+def _specs(arguments: Mapping[str, Any]) -> tuple[Any, Any]:
+    from dldoctor.facts.model.inside import inputs
+
+    specs, target = inputs.asked(arguments["inputs"]), None
+    if arguments["compare"] is not None:
+        target = inputs.asked([arguments["compare"]])[0]
+    if arguments["items"] is not None and (not specs or target is None):
+        item_specs, item_target = inputs.of_item(arguments["items"])
+        specs, target = specs or item_specs, target or item_target
+    return specs, target
+
+
+def _example_inputs(net: Any, target: str) -> tuple[Any, ...]:
+    import torch
+
+    from dldoctor.facts.model.inside.inputs import Spec
+
+    example = getattr(net, "example_input_array", None)
+    if isinstance(example, torch.Tensor) and example.dim() > 0:
+        return (Spec(tuple(example.shape[1:]), str(example.dtype).removeprefix("torch.")),)
+    raise UserError(f"{target}: say what one sample looks like, without the batch axis: --input 3x224x224 "
+                    "(or 128:int64 for token ids), or --data data.py:train_set")
+
+
+def _built(net: Any, seconds: float) -> Any:
+    import inspect
+
+    import torch
+
+    from dldoctor.facts.model.inside import places
+    from dldoctor.facts.model.record import Built
+
+    parameters = [p for p in net.parameters() if not torch.nn.parameter.is_lazy(p)]
+    trainable = [p for p in parameters if p.requires_grad]
+    place = None
+    try:
+        path, line = inspect.getsourcefile(type(net)), inspect.getsourcelines(type(net))[1]
+        place = places.place_of(path, line) if path and places.users(path) else None
+    except (OSError, TypeError):
+        pass
+    return Built(type(net).__name__, place, sum(p.numel() for p in parameters), sum(p.numel() for p in trainable),
+                 sum(p.numel() * p.element_size() for p in parameters),
+                 sum(p.numel() * p.element_size() for p in trainable),
+                 sum(b.numel() * b.element_size() for b in net.buffers() if not torch.nn.parameter.is_lazy(b)), seconds)
+
+
+def _build_fault(error: BaseException) -> dict[str, Any]:
+    from dldoctor.facts.user_code import user_frames
+
+    frames = user_frames(error.__traceback__)
+    text = str(error).strip().splitlines()
+    for frame in frames:
+        frame["text"] = linecache.getline(frame["path"], frame["line"]).rstrip("\n")
+    return {"error": f"{type(error).__name__}: {text[0]}" if text else type(error).__name__,
+            "frames": frames or frames_of(error.__traceback__)[-1:]}
