@@ -20,7 +20,7 @@ def only(code: TrainingCode, *kinds: str) -> Event:
 
 
 @pytest.mark.parametrize(
-    "imports, call",
+    ("imports", "call"),
     [
         ("import torch", "torch.nn.functional.cross_entropy"),
         ("import torch.nn.functional as F", "F.cross_entropy"),
@@ -36,7 +36,7 @@ def test_a_name_is_the_same_through_every_import(imports: str, call: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "text, part",
+    ("text", "part"),
     [
         ("x = torch.nn.Linear(1, 2).to('cuda')", "module"),
         ("class N(torch.nn.Module): pass\nclass M(N): pass\nx = M()", "module"),
@@ -75,7 +75,7 @@ def test_no_grad_of_the_caller_reaches_the_called() -> None:
 
 
 @pytest.mark.parametrize(
-    "header, grad",
+    ("header", "grad"),
     [
         ("torch.no_grad()", False),
         ("torch.inference_mode()", False),
@@ -113,7 +113,7 @@ def test_branches_join_to_either_value() -> None:
 
 
 @pytest.mark.parametrize(
-    "expression, graph",
+    ("expression", "graph"),
     [
         ("loss", True),
         ("loss / 3", True),
@@ -155,7 +155,7 @@ def test_attributes_of_an_object_keep_what_init_put_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "layer, differs",
+    ("layer", "differs"),
     [
         ("torch.nn.Linear(1, 2)", False),
         ("torch.nn.BatchNorm1d(2)", True),

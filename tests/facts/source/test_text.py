@@ -54,7 +54,7 @@ def test_wrapping_keeps_blank_lines_and_refuses_texts_over_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    "text, newer", [("print 'x'\n", False), ("type X = int\n", True), ("def f[T](x): pass\n", True)]
+    ("text", "newer"), [("print 'x'\n", False), ("type X = int\n", True), ("def f[T](x): pass\n", True)]
 )
 def test_newer_syntax_is_told_from_wrong_syntax(text: str, newer: bool) -> None:
     tree = SourceFile("a.py", text).tree
