@@ -192,9 +192,14 @@ def _loaded_into_models(source: SourceTree) -> set[int]:
     """The `torch.load` calls whose result reaches the `load_state_dict` of a network."""
     found: set[int] = set()
     for event in source.code.events("method"):
-        if event.name == "load_state_dict" and is_module(event.value) and "torch_xla" not in event.file.text:
+        if event.name == "load_state_dict" and is_module(event.value) and _uses_gpu(event.file):
             for given in event.arguments[:1]:
                 found |= {
                     id(v.node) for v in ancestry(given, 60) if isinstance(v, Result) and v.made_by == "torch.load"
                 }
     return found
+
+
+def _uses_gpu(file: SourceFile) -> bool:
+    """Whether the code that loads also moves things to a device, and not to a TPU."""
+    return "torch_xla" not in file.text and (".cuda(" in file.text or ".to(" in file.text)

@@ -27,7 +27,9 @@ def loss_keeps_graph(source: SourceTree) -> Iterator[Finding]:
         for event in run.of("accumulate"):
             if event.node in seen or event.loop is None or not _carried(event, made_by_sum):
                 continue
-            if (event.grad is False and not event.name) or event.value.marked("contributes", "cleared"):
+            if (event.grad is False and not event.name) or any(
+                each.marked("contributes", "cleared") for each in (event.value, event.arguments[0])
+            ):
                 continue
             target, added = _parts(event)
             leaf = _leaf_with_graph(added, event, event.arguments[1:]) if added is not None else None
@@ -35,7 +37,7 @@ def loss_keeps_graph(source: SourceTree) -> Iterator[Finding]:
                 continue
             node, value = leaf
             alone = value.marked("backward") and not _graph_is_kept(run, event.loop)
-            if not alone and (run.open or event.value.marked("escapes") or value.marked("contributes")):
+            if not alone and (run.open or event.value.marked("escapes")):
                 continue
             seen.add(event.node)
             file = event.file
@@ -152,11 +154,7 @@ def evaluation_with_gradients(source: SourceTree) -> Iterator[Finding]:
 
 def _trained(run: Run) -> set[int]:
     """The networks whose outputs are back-propagated in a run."""
-    return {
-        id(origin(e.value))
-        for e in run.of("forward", "opaque")
-        if e.answer is not None and e.answer.marked("contributes", "backward")
-    }
+    return {id(origin(event.value)) for event in run.of("forward", "opaque") if event.contributes}
 
 
 def _frozen(module: Value) -> bool:

@@ -297,8 +297,9 @@ class Calls(Methods):
 
     def forward(self, module: Value, arguments: tuple[Value, ...], keywords: dict[str, Value], node: ast.AST) -> Value:
         answer = self.result("forward", (*arguments, *keywords.values()), node, module)
+        event = None
         if not self.in_forward:
-            self.emit(
+            event = self.emit(
                 "forward",
                 node,
                 module,
@@ -320,6 +321,8 @@ class Calls(Methods):
                 self.in_forward -= 1
                 answer.attrs = {"answer": inside}
                 if isinstance(inside, Collection) and inside.kind in ("tuple", "dict"):
+                    if event is not None:
+                        event.answer = inside
                     return inside
             elif isinstance(base, Object) and base.symbol.endswith(".Sequential") and base.arguments:
                 answer.attrs = {"answer": self.result("last", (base.arguments[-1], *arguments), node)}

@@ -115,7 +115,7 @@ class TrainingCode:
         """Calls of networks in loops over data in which nothing is back-propagated, with the loop."""
         for event in self.forwards(run):
             loop = next((each for each in enclosing(event.loop) if draws_data(each)), None)
-            if loop is None or event.answer is None or event.answer.marked("contributes", "backward"):
+            if loop is None or event.answer is None or event.contributes:
                 continue
             around = list(enclosing(loop))
             if any(run.inside(each, "backward", "step", "differentiate") for each in around[:1]):

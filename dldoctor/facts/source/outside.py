@@ -107,7 +107,8 @@ class Outside(Modes):
             "builtins.tuple",
         ) and not any(isinstance(a, (Result, Parameter)) for a in arguments):
             kind = {"list": "list", "set": "set", "tuple": "tuple"}.get(last, "dict")
-            return Collection(kind, [], node, self.file, self.loop, None)
+            keys = dict(keywords) if name == "builtins.dict" else None
+            return Collection(kind, list(keywords.values()), node, self.file, self.loop, keys)
         if (
             name == "builtins.getattr"
             and len(arguments) > 1

@@ -21,6 +21,8 @@ from dldoctor.facts.source.values import (
 
 #: methods that a network has and nothing else in a training script
 _MODULE_METHODS = (".eval", ".parameters", ".named_parameters")
+#: answer pieces of the tensor they get
+_PIECES = frozenset((".chunk", ".split", ".unbind", "torch.chunk", "torch.split", "torch.unbind"))
 #: answer values and indices
 _PAIRS = frozenset(
     (
@@ -151,6 +153,8 @@ def _result_graph(value: Result, known: dict[int, bool | None], depth: int) -> b
         return None
     if made_by == "operator []" and isinstance(value.inputs[0], Result) and value.inputs[0].made_by in _PAIRS:
         return None  # values or indices
+    if made_by == "part" and isinstance(value.inputs[0], Result) and value.inputs[0].made_by in _PIECES:
+        return has_graph(value.inputs[0], known, depth - 1)
     if made_by in ("loss", "builtins.sum") or made_by.startswith((".", "torch.", "operator")):
         return _any_graph(value.inputs, known, depth)
     return None
