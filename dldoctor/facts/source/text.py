@@ -104,7 +104,9 @@ class SourceFile:
         line, offset = node.lineno, node.col_offset  # type: ignore[attr-defined]  # as above
         text = self.line(line)
         last = node.end_lineno == line  # type: ignore[attr-defined]  # as above
-        end = self.column(line, node.end_col_offset) if last else len(text.rstrip()) + 1  # type: ignore[attr-defined]
+        end = len(text.rstrip()) + 1
+        if last:
+            end = self.column(line, node.end_col_offset)  # type: ignore[attr-defined]  # as above
         start = self.column(line, offset)
         return CodeFrame(self.path, line, text, start, max(end, start + 1), label)
 
@@ -125,7 +127,8 @@ class SourceFile:
 
     def indent(self, node: ast.AST) -> str | None:
         """The blanks before a node that is the first thing on its line, else None."""
-        before = self.line(node.lineno).encode()[: node.col_offset].decode("utf-8", "replace")  # type: ignore[attr-defined]
+        line, offset = node.lineno, node.col_offset  # type: ignore[attr-defined]  # as above
+        before = self.line(line).encode()[:offset].decode("utf-8", "replace")
         return before if not before.strip() else None
 
     # --- edits -----------------------------------------------------------------------------------------------

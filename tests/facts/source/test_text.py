@@ -39,7 +39,9 @@ def test_an_edit_lands_behind_accents_and_any_line_end(start: str, newline: str)
 def test_an_operator_gets_parentheses() -> None:
     file = SourceFile("a.py", "x = a + b\n")
     assert isinstance(file.tree, ast.Module)
-    assert applied(file.text, [file.append(file.tree.body[0].value, ".copy()")]) == "x = (a + b).copy()\n"  # type: ignore[attr-defined]
+    assigned = file.tree.body[0]
+    assert isinstance(assigned, ast.Assign)
+    assert applied(file.text, [file.append(assigned.value, ".copy()")]) == "x = (a + b).copy()\n"
 
 
 def test_wrapping_keeps_blank_lines_and_refuses_texts_over_lines() -> None:
