@@ -10,18 +10,41 @@ from dldoctor.facts.source.events import Event
 from dldoctor.facts.source.values import Collection, Either, Object, Result, Value
 
 _FROM_ARRAYS = ("torch.from_numpy",)
-_FROM_ANYTHING = ("torch.as_tensor", "torch.tensor", "torch.Tensor", "torch.FloatTensor", "torch.LongTensor",
-                  "torchvision.transforms.functional.to_tensor")
+_FROM_ANYTHING = (
+    "torch.as_tensor",
+    "torch.tensor",
+    "torch.Tensor",
+    "torch.FloatTensor",
+    "torch.LongTensor",
+    "torchvision.transforms.functional.to_tensor",
+)
 _FLIPS = ("numpy.flip", "numpy.fliplr", "numpy.flipud", "numpy.rot90")
 #: answer a view of what they get, so the strides stay negative
-_VIEWS = (".transpose", ".swapaxes", ".squeeze", ".T", ".view", "numpy.transpose", "numpy.moveaxis", "numpy.swapaxes",
-          "numpy.expand_dims", "numpy.squeeze", "numpy.rollaxis")
+_VIEWS = (
+    ".transpose",
+    ".swapaxes",
+    ".squeeze",
+    ".T",
+    ".view",
+    "numpy.transpose",
+    "numpy.moveaxis",
+    "numpy.swapaxes",
+    "numpy.expand_dims",
+    "numpy.squeeze",
+    "numpy.rollaxis",
+)
 _READERS = ("numpy.", "cv2.", "skimage.", "imageio.", "scipy.")
 
 
-@check("SRC003", Severity.ERROR, since="0.1",
-       symptoms=("At least one stride in the given numpy array is negative",
-                 "some of the strides of a given numpy array are negative"))
+@check(
+    "SRC003",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=(
+        "At least one stride in the given numpy array is negative",
+        "some of the strides of a given numpy array are negative",
+    ),
+)
 def negative_strides(source: SourceTree) -> Iterator[Finding]:
     """A flipped array is handed to torch without a copy.
 
@@ -46,9 +69,15 @@ def negative_strides(source: SourceTree) -> Iterator[Finding]:
         if flip.node is not argument and flip.file is not None:
             frames.append(flip.file.frame(flip.node, "flipped here"))
         yield Finding(
-            event.file.place(argument), "{array} has negative strides, which {call} refuses",
-            array=ast.unparse(argument), call=ast.unparse(node.func), show=frames,
-            fix=event.file.fix(f"write {event.file.segment(argument)}.copy()", [event.file.append(argument, ".copy()")]))
+            event.file.place(argument),
+            "{array} has negative strides, which {call} refuses",
+            array=ast.unparse(argument),
+            call=ast.unparse(node.func),
+            show=frames,
+            fix=event.file.fix(
+                f"write {event.file.segment(argument)}.copy()", [event.file.append(argument, ".copy()")]
+            ),
+        )
 
 
 def _is_to_tensor(event: Event) -> bool:
@@ -56,7 +85,11 @@ def _is_to_tensor(event: Event) -> bool:
     value = event.value
     if event.kind != "opaque" or event.name or not isinstance(value, Object):
         return False
-    if value.symbol == "torchvision.transforms.Compose" and value.arguments and isinstance(value.arguments[0], Collection):
+    if (
+        value.symbol == "torchvision.transforms.Compose"
+        and value.arguments
+        and isinstance(value.arguments[0], Collection)
+    ):
         steps = value.arguments[0].items
         value = steps[0] if steps and isinstance(steps[0], Object) else value
     return isinstance(value, Object) and value.symbol == "torchvision.transforms.ToTensor"
@@ -83,15 +116,17 @@ def _negative(value: Value, certain: bool, depth: int) -> Value | None:
         if not all(isinstance(part, (ast.Slice, ast.Constant)) for part in plain):
             return None  # an index array makes a copy
         return _negative(value.inputs[0], certain, depth - 1)
-    if value.made_by in _VIEWS or value.made_by == "numpy.asarray" and len(value.inputs) == 1:
+    if value.made_by in _VIEWS or (value.made_by == "numpy.asarray" and len(value.inputs) == 1):
         return _negative(value.inputs[0], certain or value.made_by.startswith("numpy."), depth - 1)
     return None
 
 
 def _reverses(index: ast.expr) -> bool:
     parts = index.elts if isinstance(index, ast.Tuple) else [index]
-    return any(isinstance(part, ast.Slice) and isinstance(part.step, ast.UnaryOp) and isinstance(part.step.op, ast.USub)
-               for part in parts)
+    return any(
+        isinstance(part, ast.Slice) and isinstance(part.step, ast.UnaryOp) and isinstance(part.step.op, ast.USub)
+        for part in parts
+    )
 
 
 def _is_array(value: Value) -> bool:

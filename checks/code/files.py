@@ -8,9 +8,17 @@ from dldoctor import CodeFrame, Finding, Place, Severity, SourceTree, check
 from dldoctor.facts.source.text import ParseError
 
 
-@check("SRC081", Severity.ERROR, Severity.INFO, since="0.1",
-       symptoms=("SyntaxError: invalid syntax", "TabError: inconsistent use of tabs and spaces in indentation",
-                 "Missing parentheses in call to 'print'. Did you mean print(...)?"))
+@check(
+    "SRC081",
+    Severity.ERROR,
+    Severity.INFO,
+    since="0.1",
+    symptoms=(
+        "SyntaxError: invalid syntax",
+        "TabError: inconsistent use of tabs and spaces in indentation",
+        "Missing parentheses in call to 'print'. Did you mean print(...)?",
+    ),
+)
 def unparsable_source(source: SourceTree) -> Iterator[Finding]:
     """A file does not parse.
 
@@ -20,8 +28,12 @@ def unparsable_source(source: SourceTree) -> Iterator[Finding]:
     """
     for file in source.files:
         if file.trouble:
-            yield Finding(Place(file.path), "is not examined: it {trouble}", trouble=file.trouble,
-                          fix="save it as UTF-8, or say its encoding in the first line: # -*- coding: latin-1 -*-")
+            yield Finding(
+                Place(file.path),
+                "is not examined: it {trouble}",
+                trouble=file.trouble,
+                fix="save it as UTF-8, or say its encoding in the first line: # -*- coding: latin-1 -*-",
+            )
         elif isinstance(error := file.tree, ParseError):
             yield from _told(file.path, file.line(error.line), error)
     for path in source.too_large:
@@ -32,8 +44,19 @@ def _told(path: str, text: str, error: ParseError) -> Iterator[Finding]:
     place = Place(path, line=error.line, column=error.column)
     frame = CodeFrame(path, error.line, text, error.column, error.end_column)
     if error.newer or error.too_deep:
-        yield Finding(place, "is not examined: {said}", said=error.message, show=frame, severity=Severity.INFO,
-                      fix="run dldoctor with the Python that the file is written for" if error.newer else None)
+        yield Finding(
+            place,
+            "is not examined: {said}",
+            said=error.message,
+            show=frame,
+            severity=Severity.INFO,
+            fix="run dldoctor with the Python that the file is written for" if error.newer else None,
+        )
     else:
-        yield Finding(place, "does not parse: {said}", said=error.message, show=frame,
-                      fix="correct the line, or leave the file out if it is a template")
+        yield Finding(
+            place,
+            "does not parse: {said}",
+            said=error.message,
+            show=frame,
+            fix="correct the line, or leave the file out if it is a template",
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from dldoctor import Finding, Severity, SourceTree, check
+from dldoctor import Edits, Finding, Severity, SourceTree, check
 from dldoctor.facts.source.code import enclosing
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import blocked, has_graph, is_optimizer, knows_modes, origin, role
@@ -27,7 +27,9 @@ def loss_keeps_graph(source: SourceTree) -> Iterator[Finding]:
         for event in run.of("accumulate"):
             if event.node in seen or event.loop is None or not _carried(event, made_by_sum):
                 continue
-            if event.grad is False and not event.name or event.value.marked("contributes", "cleared"):
+            if (event.grad is False and not event.name) or any(
+                each.marked("contributes", "cleared") for each in (event.value, event.arguments[0])
+            ):
                 continue
             target, added = _parts(event)
             leaf = _leaf_with_graph(added, event, event.arguments[1:]) if added is not None else None
@@ -35,16 +37,24 @@ def loss_keeps_graph(source: SourceTree) -> Iterator[Finding]:
                 continue
             node, value = leaf
             alone = value.marked("backward") and not _graph_is_kept(run, event.loop)
-            if not alone and (run.open or event.value.marked("escapes") or value.marked("contributes")):
+            if not alone and (run.open or event.value.marked("escapes")):
                 continue
             seen.add(event.node)
             file = event.file
-            ending = ".item()" if _is_scalar(value) and only_as_number(file, target, listed=bool(event.name)) else ".detach()"
+            ending = (
+                ".item()"
+                if _is_scalar(value) and only_as_number(file, target, listed=bool(event.name))
+                else ".detach()"
+            )
             summary = f"write {file.segment(node)}{ending}"
             yield Finding(
-                file.place(node), "{target} takes in {loss} with its graph, so the graphs of all steps stay in memory",
-                target=ast.unparse(target), loss=ast.unparse(node), show=file.frame(node, f"add {ending}"),
-                fix=file.fix(summary, [file.append(node, ending)]))
+                file.place(node),
+                "{target} takes in {loss} with its graph, so the graphs of all steps stay in memory",
+                target=ast.unparse(target),
+                loss=ast.unparse(node),
+                show=file.frame(node, f"add {ending}"),
+                fix=file.fix(summary, [file.append(node, ending)]),
+            )
 
 
 def _carried(event: Event, sums: dict[int, Value]) -> bool:
@@ -129,19 +139,22 @@ def evaluation_with_gradients(source: SourceTree) -> Iterator[Finding]:
                 continue
             if event.mode != "eval" and id(origin(event.value)) not in trained:
                 continue
-            if not _measures(run, loop, event) or event.answer is not None and event.answer.marked("escapes"):
+            if not _measures(run, loop, event) or (event.answer is not None and event.answer.marked("escapes")):
                 continue
             seen.add(event.node)
             file = event.file
             yield Finding(
-                file.place(event.node), "{call} records gradients in a loop that never goes back",
-                call=_call(event), show=file.frame(event.node, "recorded for nothing"), fix=_no_grad_fix(run, event, loop))
+                file.place(event.node),
+                "{call} records gradients in a loop that never goes back",
+                call=_call(event),
+                show=file.frame(event.node, "recorded for nothing"),
+                fix=_no_grad_fix(run, event, loop),
+            )
 
 
 def _trained(run: Run) -> set[int]:
     """The networks whose outputs are back-propagated in a run."""
-    return {id(origin(e.value)) for e in run.of("forward", "opaque")
-            if e.answer is not None and e.answer.marked("contributes", "backward")}
+    return {id(origin(event.value)) for event in run.of("forward", "opaque") if event.contributes}
 
 
 def _frozen(module: Value) -> bool:
@@ -154,7 +167,9 @@ def _measures(run: Run, loop: Loop, forward: Event) -> bool:
     counted = ("loss", "accumulate")
     methods = ("argmax", "max", "topk", "item", "eq")
     return bool(run.inside(loop, *counted)) or any(
-        e.name in methods or e.name in ("torch.max", "torch.argmax", "torch.topk") for e in run.inside(loop, "method", "call"))
+        e.name in methods or e.name in ("torch.max", "torch.argmax", "torch.topk")
+        for e in run.inside(loop, "method", "call")
+    )
 
 
 def _call(event: Event) -> str:
@@ -162,19 +177,26 @@ def _call(event: Event) -> str:
     return ast.unparse(node.func) + "(...)" if isinstance(node, ast.Call) else ast.unparse(node)
 
 
-def _no_grad_fix(run: Run, event: Event, loop: Loop) -> object:
+def _no_grad_fix(run: Run, event: Event, loop: Loop) -> Edits | str:
     words = "put the loop under `with torch.no_grad():`"
     file = loop.file
-    if not any(isinstance(n, ast.Import) and any(a.name == "torch" and a.asname is None for a in n.names)
-               for n in getattr(file.tree, "body", ())):
+    if not any(
+        isinstance(n, ast.Import) and any(a.name == "torch" and a.asname is None for a in n.names)
+        for n in getattr(file.tree, "body", ())
+    ):
         return words
     function = loop.function
-    if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) and event.function is not None \
-            and not function.decorator_list and file.indent(function) is not None:
-        inside = {n for n in ast.walk(function)}
+    if (
+        isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and event.function is not None
+        and not function.decorator_list
+        and file.indent(function) is not None
+    ):
+        inside = set(ast.walk(function))
         if not any(e.node in inside for e in run.of("backward", "step", "differentiate")):
-            return file.fix("decorate the function with @torch.no_grad()",
-                            [file.insert_before(function, "@torch.no_grad()")])
+            return file.fix(
+                "decorate the function with @torch.no_grad()", [file.insert_before(function, "@torch.no_grad()")]
+            )
     return file.fix(words, file.wrap(loop.node, "with torch.no_grad()") if isinstance(loop.node, ast.stmt) else None)
 
 
@@ -182,8 +204,9 @@ def _no_grad_fix(run: Run, event: Event, loop: Loop) -> object:
 def missing_eval_mode(source: SourceTree) -> Iterator[Finding]:
     """A network is evaluated in training mode.
 
-    Dropout still drops and BatchNorm uses (and changes) the statistics of the test batches, so the numbers are worse than
-    the network and depend on the batch size. A network whose layers are all in sight and know no mode is left alone.
+    Dropout still drops and BatchNorm uses (and changes) the statistics of the test batches, so the numbers are worse
+    than the network and depend on the batch size. A network whose layers are all in sight and know no mode is
+    left alone.
 
     Fix: call `model.eval()` before the evaluation, and `model.train()` before training goes on.
     """
@@ -200,9 +223,12 @@ def missing_eval_mode(source: SourceTree) -> Iterator[Finding]:
             seen.add(event.node)
             file, name = event.file, _call(event).removesuffix("(...)")
             yield Finding(
-                file.place(event.node), "{network} is evaluated in training mode", network=name,
+                file.place(event.node),
+                "{network} is evaluated in training mode",
+                network=name,
                 show=file.frame(event.node, "no eval() before"),
-                fix=f"call {name}.eval() before the loop, and {name}.train() before training goes on")
+                fix=f"call {name}.eval() before the loop, and {name}.train() before training goes on",
+            )
 
 
 def _fed_from(loop: Loop, forward: Event) -> bool:
@@ -233,9 +259,12 @@ def missing_zero_grad(source: SourceTree) -> Iterator[Finding]:
             if name is not None and backward.function is step.function and backward.statement is not None:
                 edits = [file.insert_before(backward.statement, f"{name}.zero_grad()")]
             yield Finding(
-                file.place(step.node), "the loop steps {optimizer} and never clears its gradients",
-                optimizer=name or "the optimizer", show=file.frame(step.node, "steps on the sum of all gradients so far"),
-                fix=file.fix(f"call {name or 'optimizer'}.zero_grad() before the backward", edits))
+                file.place(step.node),
+                "the loop steps {optimizer} and never clears its gradients",
+                optimizer=name or "the optimizer",
+                show=file.frame(step.node, "steps on the sum of all gradients so far"),
+                fix=file.fix(f"call {name or 'optimizer'}.zero_grad() before the backward", edits),
+            )
 
 
 def _optimizer_name(step: Event) -> str | None:
@@ -257,24 +286,39 @@ def _cleared_out_of_sight(run: Run, loop: Loop, optimizer: Value) -> bool:
             return True
         if event.kind == "call" and event.name.startswith(("builtins.", "torch.", "numpy.", "tqdm.")):
             continue
-        if event.kind == "method" and (isinstance(event.value, Collection) or role(event.value)
-                                       or event.name in ("step", "unscale_", "scale", "prepare")):
+        if event.kind == "method" and (
+            isinstance(event.value, Collection)
+            or role(event.value)
+            or event.name in ("step", "unscale_", "scale", "prepare")
+        ):
             continue
         for given in (*event.arguments, *event.keywords.values(), event.value):
             for each in given.options:
                 held = [origin(o) for v in (each.attrs or {}).values() for o in v.options]
-                if (id(origin(each)) in options and each is not base or given is not event.value and id(origin(each)) in options
-                        or any(id(h) in options for h in held) and (given is not event.value or not _in_sight(each))):
+                if (
+                    (id(origin(each)) in options and each is not base)
+                    or (given is not event.value and id(origin(each)) in options)
+                    or (any(id(h) in options for h in held) and (given is not event.value or not _in_sight(each)))
+                ):
                     return True
     return False
 
 
 def _in_sight(thing: Value) -> bool:
-    return isinstance(thing, Object) and not isinstance(thing.kind, str) and thing.kind.in_sight and not thing.kind.outer_bases
+    return (
+        isinstance(thing, Object)
+        and not isinstance(thing.kind, str)
+        and thing.kind.in_sight
+        and not thing.kind.outer_bases
+    )
 
 
-@check("SRC036", Severity.ERROR, since="0.1",
-       symptoms=("element 0 of tensors does not require grad and does not have a grad_fn",))
+@check(
+    "SRC036",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=("element 0 of tensors does not require grad and does not have a grad_fn",),
+)
 def no_grad_around_training(source: SourceTree) -> Iterator[Finding]:
     """The forward of the training step runs where autograd is off.
 
@@ -292,8 +336,15 @@ def no_grad_around_training(source: SourceTree) -> Iterator[Finding]:
             continue
         seen.add(first.node)
         yield Finding(
-            first.file.place(first.node), "{call} runs without autograd, and its result is back-propagated in line {line}",
-            call=ast.unparse(first.node.func) + "(...)" if isinstance(first.node, ast.Call) else ast.unparse(first.node),
-            line=event.node.lineno,  # type: ignore[attr-defined]  # a call has a place
-            show=(first.file.frame(first.node, "no graph is recorded here"), event.file.frame(event.node, "nothing to go back through")),
-            fix="take this forward out of no_grad, or the decorator off the function")
+            first.file.place(first.node),
+            "{call} runs without autograd, and its result is back-propagated in line {line}",
+            call=ast.unparse(first.node.func) + "(...)"
+            if isinstance(first.node, ast.Call)
+            else ast.unparse(first.node),
+            line=event.file.place(event.node).line,
+            show=(
+                first.file.frame(first.node, "no graph is recorded here"),
+                event.file.frame(event.node, "nothing to go back through"),
+            ),
+            fix="take this forward out of no_grad, or the decorator off the function",
+        )

@@ -11,18 +11,40 @@ from dldoctor.facts.source.events import Event
 from dldoctor.facts.source.roles import origin
 from dldoctor.facts.source.values import Either, Object, Result, Value
 
-_CROSS_ENTROPY = ("torch.nn.functional.cross_entropy", "torch.nn.CrossEntropyLoss", "torch.nn.modules.loss.CrossEntropyLoss")
+_CROSS_ENTROPY = (
+    "torch.nn.functional.cross_entropy",
+    "torch.nn.CrossEntropyLoss",
+    "torch.nn.modules.loss.CrossEntropyLoss",
+)
 #: methods and functions that hand probabilities on as they are
-_UNCHANGED = (".to", ".cuda", ".cpu", ".float", ".double", ".half", ".view", ".reshape", ".squeeze", ".contiguous",
-              ".clone", ".flatten", "torch.squeeze", "torch.flatten", "operator []", "last", ".transpose", ".permute")
+_UNCHANGED = (
+    ".to",
+    ".cuda",
+    ".cpu",
+    ".float",
+    ".double",
+    ".half",
+    ".view",
+    ".reshape",
+    ".squeeze",
+    ".contiguous",
+    ".clone",
+    ".flatten",
+    "torch.squeeze",
+    "torch.flatten",
+    "operator []",
+    "last",
+    ".transpose",
+    ".permute",
+)
 
 
 @check("SRC004", Severity.ERROR, since="0.1")
 def softmax_before_cross_entropy(source: SourceTree) -> Iterator[Finding]:
     """Cross-entropy gets probabilities where it takes logits.
 
-    `cross_entropy` applies its own log-softmax; over a softmax the loss can't come near 0 and the gradients are weak, so
-    training is slow and ends too early, without any error.
+    `cross_entropy` applies its own log-softmax; over a softmax the loss can't come near 0 and the gradients are
+    weak, so training is slow and ends too early, without any error.
 
     Fix: give the loss the raw outputs, and keep softmax for the place where probabilities are shown.
     """
@@ -48,8 +70,12 @@ def softmax_before_cross_entropy(source: SourceTree) -> Iterator[Finding]:
             other = (softmax.file, softmax.node) if same else (event.file, node)
             frames.append(other[0].frame(other[1], "made here" if same else "the loss applies its own"))
         yield Finding(
-            file.place(place), "{given} is a softmax, and cross-entropy applies its own", given=ast.unparse(place),
-            show=frames, fix=file.fix("give the loss the raw outputs", edits))
+            file.place(place),
+            "{given} is a softmax, and cross-entropy applies its own",
+            given=ast.unparse(place),
+            show=frames,
+            fix=file.fix("give the loss the raw outputs", edits),
+        )
 
 
 def event_function(event: Event) -> ast.AST | None:
@@ -105,7 +131,9 @@ def _raw(event: Event, argument: ast.AST, softmax: ast.AST) -> Edit | None:
     around = event_function(event) or event.file.tree
     if not (isinstance(argument, ast.Name) and isinstance(inner, ast.Name) and isinstance(around, ast.AST)):
         return None
-    stores = [n for n in ast.walk(around) if isinstance(n, ast.Name) and n.id == inner.id and isinstance(n.ctx, ast.Store)]
+    stores = [
+        n for n in ast.walk(around) if isinstance(n, ast.Name) and n.id == inner.id and isinstance(n.ctx, ast.Store)
+    ]
     return event.file.replace(argument, inner.id) if len(stores) <= 1 and argument.id != inner.id else None
 
 
@@ -113,8 +141,12 @@ def _logits(node: ast.AST) -> ast.expr | None:
     """What a softmax expression is taken of: `x` of `F.softmax(x, dim=1)` and of `x.softmax(1)`."""
     if not isinstance(node, ast.Call):
         return None
-    if isinstance(node.func, ast.Attribute) and node.func.attr == "softmax" and isinstance(node.func.value, (ast.Name, ast.Call)) \
-            and not (node.args and not isinstance(node.args[0], ast.Constant)):
+    if (
+        isinstance(node.func, ast.Attribute)
+        and node.func.attr == "softmax"
+        and isinstance(node.func.value, (ast.Name, ast.Call))
+        and not (node.args and not isinstance(node.args[0], ast.Constant))
+    ):
         value = node.func.value
         return None if isinstance(value, ast.Name) and value.id in ("F", "torch") else value
     return node.args[0] if node.args else None

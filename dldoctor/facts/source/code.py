@@ -20,8 +20,10 @@ from dldoctor.facts.source.values import Class, Function, Loop, Object, Result, 
 _TRAINING_WORDS = ("torch", "numpy", "lightning", "accelerate")
 
 #: a file without one of these only defines things: its functions are read when something calls them
-_EFFECTS = re.compile(r"backward\(|zero_grad|\.step\(|no_grad|inference_mode|[lL]oss\b|cross_entropy|from_numpy|as_tensor|"
-                      r"to_tensor|ToTensor|torch\.tensor|torch\.load|CUDA_VISIBLE|\.eval\(\)|[Ss]oftmax")
+_EFFECTS = re.compile(
+    r"backward\(|zero_grad|\.step\(|no_grad|inference_mode|[lL]oss\b|cross_entropy|from_numpy|as_tensor|"
+    r"to_tensor|ToTensor|torch\.tensor|torch\.load|CUDA_VISIBLE|\.eval\(\)|[Ss]oftmax"
+)
 
 
 class TrainingCode:
@@ -33,10 +35,10 @@ class TrainingCode:
         self._reader = Reader(self._import)
         self._scopes: dict[str, Scope] = {}
         self.runs: list[Run] = []
-        self._reader.allowance = 30_000 + sum(file.text.count("\n") for file in files)
+        self._reader.allowance = 30_000 + sum(file.text.count("\n") for file in files) // 4
         with _no_collection():
             for file in files:
-                if any(word in file.text for word in _TRAINING_WORDS):
+                if isinstance(file.tree, ast.Module) and any(word in file.text for word in _TRAINING_WORDS):
                     self._module(file)
             for file in files:
                 if file.path in self._scopes and _EFFECTS.search(file.text):
@@ -106,14 +108,14 @@ class TrainingCode:
     def forwards(self, run: Run) -> Iterator[Event]:
         """Calls of networks, also of arguments that turned out to be networks by what else is called on them."""
         for event in run.of("forward", "opaque"):
-            if event.kind == "forward" or not event.name and is_module(event.value):
+            if event.kind == "forward" or (not event.name and is_module(event.value)):
                 yield event
 
     def evaluation_forwards(self, run: Run) -> Iterator[tuple[Event, Loop]]:
         """Calls of networks in loops over data in which nothing is back-propagated, with the loop."""
         for event in self.forwards(run):
             loop = next((each for each in enclosing(event.loop) if draws_data(each)), None)
-            if loop is None or event.answer is None or event.answer.marked("contributes", "backward"):
+            if loop is None or event.answer is None or event.contributes:
                 continue
             around = list(enclosing(loop))
             if any(run.inside(each, "backward", "step", "differentiate") for each in around[:1]):

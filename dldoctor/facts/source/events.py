@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Function, Grad, Loop, Value
+from dldoctor.facts.source.values import Collection, Function, Grad, Loop, Value
 
 
 @dataclass(slots=True, eq=False)
@@ -41,9 +41,10 @@ class Run:
 class Event:
     """One effect.
 
-    Kinds: `call` (a name from outside is called), `method` (a method of something), `forward`, `loss`, `backward`, `step`,
-    `zero_grad`, `mode`, `accumulate`, `setenv`, `statement` (an expression whose value is dropped), `opaque` (code out of
-    sight got the arguments), `differentiate` (gradients are used in another way).
+    Kinds: `call` (a name from outside is called), `method` (of something no class at hand defines), `forward`, `loss`,
+    `backward`, `step`, `zero_grad`, `mode`, `accumulate`, `setitem` and `setattr` (on a name from outside),
+    `statement` (an expression whose value is dropped), `opaque` (a value out of sight is called), `differentiate`
+    (gradients are used in another way).
     """
 
     kind: str
@@ -74,3 +75,9 @@ class Event:
         if self.grad == "entry":
             return True if self.run.records else None
         return self.grad if isinstance(self.grad, bool) else None
+
+    @property
+    def contributes(self) -> bool:
+        """Whether what the call answered, or a part of it, is back-propagated."""
+        answers = (self.answer, *self.answer.inputs) if isinstance(self.answer, Collection) else (self.answer,)
+        return any(answer is not None and answer.marked("contributes", "backward") for answer in answers)

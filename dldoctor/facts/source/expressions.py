@@ -8,17 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import role
-from dldoctor.facts.source.text import SourceFile
+from dldoctor.facts.source.several import Several
 from dldoctor.facts.source.values import (
     Class,
     Collection,
     Const,
     Either,
     Function,
-    Grad,
-    Loop,
     Object,
     Parameter,
     Result,
@@ -29,39 +25,49 @@ from dldoctor.facts.source.values import (
 )
 
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b,
-    ast.Is: operator.is_, ast.IsNot: operator.is_not,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+    ast.Is: operator.is_,
+    ast.IsNot: operator.is_not,
 }
 
 
-class Expressions:
-    """The part of the reader that evaluates; state of the entry being read lives here."""
-
-    file: SourceFile
-    scope: Scope
-    run: Run
-    loop: Loop | None
-    function: Function | None
-    grad: Grad
-    modes: dict[Value, str | None]
-    statement: ast.stmt | None
-    in_forward: int
-    #: branches around the present place
-    depth: int
-    left: int
+class Expressions(Several):
+    """The part of the reader that evaluates names, attributes and operators."""
 
     def __init__(self) -> None:
         #: modules from outside that `from x import *` brought into a scope
         self.stars: dict[int, list[str]] = {}
         self._kinds: dict[type[ast.AST], Callable[[Any], Value]] = {
-            ast.Name: self._name, ast.Attribute: self._attribute, ast.Call: self.call, ast.Constant: self._constant,
-            ast.BinOp: self._binary, ast.UnaryOp: self._unary, ast.Compare: self._compare, ast.BoolOp: self._boolean,
-            ast.Subscript: self._subscript, ast.Tuple: self._several, ast.List: self._several, ast.Set: self._several,
-            ast.Dict: self._dict, ast.IfExp: self._conditional, ast.Lambda: self._lambda, ast.Await: self._await,
-            ast.ListComp: self._comprehension, ast.SetComp: self._comprehension, ast.DictComp: self._comprehension,
-            ast.GeneratorExp: self._comprehension, ast.NamedExpr: self._walrus, ast.Starred: self._await,
-            ast.JoinedStr: self._text, ast.FormattedValue: self._await, ast.Yield: self._yield,
-            ast.YieldFrom: self._yield, ast.Slice: self._slice,
+            ast.Name: self._name,
+            ast.Attribute: self._attribute,
+            ast.Call: self.call,
+            ast.Constant: self._constant,
+            ast.BinOp: self._binary,
+            ast.UnaryOp: self._unary,
+            ast.Compare: self._compare,
+            ast.BoolOp: self._boolean,
+            ast.Subscript: self._subscript,
+            ast.Tuple: self._several,
+            ast.List: self._several,
+            ast.Set: self._several,
+            ast.Dict: self._dict,
+            ast.IfExp: self._conditional,
+            ast.Lambda: self._lambda,
+            ast.Await: self._await,
+            ast.ListComp: self._comprehension,
+            ast.SetComp: self._comprehension,
+            ast.DictComp: self._comprehension,
+            ast.GeneratorExp: self._comprehension,
+            ast.NamedExpr: self._walrus,
+            ast.Starred: self._await,
+            ast.JoinedStr: self._text,
+            ast.FormattedValue: self._await,
+            ast.Yield: self._yield,
+            ast.YieldFrom: self._yield,
+            ast.Slice: self._slice,
         }
 
     def call(self, node: ast.Call) -> Value:
@@ -70,22 +76,6 @@ class Expressions:
     def evaluate(self, node: ast.AST) -> Value:
         kind = self._kinds.get(type(node))
         return kind(node) if kind is not None else Result("unknown", (), node, self.file, self.loop, self.grad)
-
-    def emit(self, kind: str, node: ast.AST, value: Value, **details: Any) -> Event:
-        event = Event(kind, node, self.file, self.run, self.loop, value, grad=self.grad, function=self.function,
-                      statement=self.statement, **details)
-        self.run.events.append(event)
-        return event
-
-    def accumulated(self, node: ast.AST, value: Value, parts: tuple[Value, ...], name: str = "") -> None:
-        """A running sum or list takes something in, round after round; numbers and layers are of no interest."""
-        if self.loop is not None and any(isinstance(o, Result) and o.made_by not in words.GRAPHLESS
-                                         for part in parts[1:] for o in part.options):
-            self.emit("accumulate", node, value, arguments=parts, name=name)
-
-    def result(self, made_by: str, inputs: tuple[Value, ...], node: ast.AST, callee: Value | None = None) -> Result:
-        function = self.function.body_of if self.function is not None else None
-        return Result(made_by, inputs, node, self.file, self.loop, self.grad, callee, function)
 
     # --- names and attributes --------------------------------------------------------------------------------
 
@@ -107,7 +97,12 @@ class Expressions:
             starred += self.stars.get(id(top), ())
         for module in starred:
             full = f"{module}.{node.id}"
-            if full in words.FUNCTIONAL_LOSSES or words.is_module(full) or words.is_optimizer(full) or words.is_loader(full):
+            if (
+                full in words.FUNCTIONAL_LOSSES
+                or words.is_module(full)
+                or words.is_optimizer(full)
+                or words.is_loader(full)
+            ):
                 return Symbol(full, node, self.file)
         value = Parameter(node.id, node, self.file)
         value.mark("unbound")
@@ -135,7 +130,7 @@ class Expressions:
                 return member
         if isinstance(value, Class) and (member := value.member(name)) is not None:
             return member
-        if name in ("data", "shape", "grad") or isinstance(value, (Result, Const, Collection)) and name != "module":
+        if name in ("data", "shape", "grad") or (isinstance(value, (Result, Const, Collection)) and name != "module"):
             made: Value = self.result(f".{name}", (value,), node)
         elif name == "module" and not isinstance(value, Object):
             made = self.result(".module", (value,), node)
@@ -150,8 +145,14 @@ class Expressions:
             value.attrs[name] = made
         return made
 
-    def inline(self, function: Function, arguments: tuple[Value, ...], keywords: dict[str, Value], node: ast.AST,
-               opened: bool = False) -> Value:
+    def inline(
+        self,
+        function: Function,
+        arguments: tuple[Value, ...],
+        keywords: dict[str, Value],
+        node: ast.AST,
+        opened: bool = False,
+    ) -> Value:
         raise NotImplementedError
 
     def bind(self, target: ast.AST, value: Value) -> None:
@@ -202,14 +203,24 @@ class Expressions:
     def _unpack(self, target: ast.Tuple | ast.List, value: Value) -> None:
         names = target.elts
         plain = not any(isinstance(name, ast.Starred) for name in names)
-        if isinstance(value, Collection) and value.kind in ("tuple", "list") and plain and len(value.items) == len(names):
+        if (
+            isinstance(value, Collection)
+            and value.kind in ("tuple", "list")
+            and plain
+            and len(value.items) == len(names)
+        ):
             for name, item in zip(names, value.items, strict=True):
                 self.bind(name, item)
             return
         for position, name in enumerate(names):
             parts = []
             for option in value.options:
-                if isinstance(option, Collection) and option.kind == "tuple" and plain and len(option.items) == len(names):
+                if (
+                    isinstance(option, Collection)
+                    and option.kind == "tuple"
+                    and plain
+                    and len(option.items) == len(names)
+                ):
                     parts.append(option.items[position])
                 else:
                     parts.append(self._part(option, position, name))
@@ -221,8 +232,11 @@ class Expressions:
         if isinstance(value, Result) and value.made_by == "enumerate":
             return self.element(value.inputs[0], node)
         if isinstance(value, Result) and value.made_by in ("data", "loss", "forward"):
-            return self.result(value.made_by, value.inputs, node, value.callee) if value.made_by != "forward" \
+            return (
+                self.result(value.made_by, value.inputs, node, value.callee)
+                if value.made_by != "forward"
                 else self.result("operator []", (value,), node)
+            )
         return self.result("part", (value,), node)
 
     # --- operators -------------------------------------------------------------------------------------------
@@ -248,7 +262,9 @@ class Expressions:
         value = self.evaluate(node.operand)
         if isinstance(node.op, ast.Not):
             truth = self.truth(value)
-            return Const(not truth, node, self.file, self.loop) if truth is not None else self.result("compare", (), node)
+            return (
+                Const(not truth, node, self.file, self.loop) if truth is not None else self.result("compare", (), node)
+            )
         if isinstance(value, Const) and isinstance(node.op, ast.USub) and isinstance(value.value, (int, float)):
             return Const(-value.value, node, self.file, self.loop)
         return self.result(f"operator {type(node.op).__name__}", (value,), node)
@@ -264,12 +280,6 @@ class Expressions:
                 except TypeError:
                     pass
         return self.result("compare", (left, *rights), node)
-
-    def truth(self, value: Value) -> bool | None:
-        """Whether a condition is certain. Only literals are; an argument's default is not."""
-        if isinstance(value, Const) and value.value is not Ellipsis and not value.marked("default"):
-            return bool(value.value)
-        return None
 
     def _boolean(self, node: ast.BoolOp) -> Value:
         return either(*[self.evaluate(each) for each in node.values])
@@ -290,7 +300,11 @@ class Expressions:
             if isinstance(key, Const) and isinstance(key.value, (str, int)):
                 if value.keys is not None and key.value in value.keys:
                     return value.keys[key.value]
-                if value.kind in ("tuple", "list") and isinstance(key.value, int) and -len(value.items) <= key.value < len(value.items):
+                if (
+                    value.kind in ("tuple", "list")
+                    and isinstance(key.value, int)
+                    and -len(value.items) <= key.value < len(value.items)
+                ):
                     return value.items[key.value]
             if value.items and not isinstance(node.slice, ast.Slice):
                 return either(*value.items)
@@ -314,61 +328,6 @@ class Expressions:
             if part is not None:
                 self.evaluate(part)
         return self.result("slice", (), node)
-
-    # --- several values --------------------------------------------------------------------------------------
-
-    def _several(self, node: ast.Tuple | ast.List | ast.Set) -> Value:
-        items = [self.evaluate(each) for each in node.elts]
-        return Collection(type(node).__name__.lower(), items, node, self.file, self.loop)
-
-    def _dict(self, node: ast.Dict) -> Value:
-        keys: dict[Any, Value] | None = {}
-        items = []
-        for key, each in zip(node.keys, node.values, strict=True):
-            value = self.evaluate(each)
-            items.append(value)
-            name = self.evaluate(key) if key is not None else None
-            if keys is not None and isinstance(name, Const) and isinstance(name.value, (str, int)):
-                keys[name.value] = value
-            else:
-                keys = None
-        return Collection("dict", items, node, self.file, self.loop, keys)
-
-    def element(self, value: Value, node: ast.AST) -> Value:
-        """What a loop over the value binds."""
-        if isinstance(value, Either):
-            return either(*(self.element(option, node) for option in value.options))
-        if isinstance(value, Collection) and value.items:
-            return either(*value.items)
-        if isinstance(value, Result) and value.made_by == "enumerate":
-            return value
-        if isinstance(value, Result) and value.made_by == "items":
-            key = self.result("builtins.str", (), node)
-            return Collection("tuple", [key, self.element(value.inputs[0], node)], node, self.file, self.loop)
-        if role(value) == "loader" or isinstance(value, Result) and value.made_by == "data":
-            return self.result("data", (value,), node)
-        if isinstance(value, Result) and value.made_by == "zip":
-            return Collection("tuple", [self.element(each, node) for each in value.inputs], node, self.file, self.loop)
-        if isinstance(value, Result) and value.made_by in ("builtins.range", "builtins.len"):
-            return self.result("builtins.int", (), node)
-        return self.result("part", (value,), node)
-
-    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> Value:
-        outer, loop = self.scope, self.loop
-        self.scope = Scope(outer)
-        for part in node.generators:
-            iterates = self.evaluate(part.iter)
-            self.bind(part.target, self.element(iterates, part.target))
-            for test in part.ifs:
-                self.evaluate(test)
-        if isinstance(node, ast.DictComp):
-            self.evaluate(node.key)
-            item = self.evaluate(node.value)
-        else:
-            item = self.evaluate(node.elt)
-        self.scope, self.loop = outer, loop
-        kind = {ast.DictComp: "dict", ast.SetComp: "set"}.get(type(node), "list")
-        return Collection(kind, [item], node, self.file, self.loop)
 
     def _lambda(self, node: ast.Lambda) -> Value:
         return Function(node, self.file, self.scope)

@@ -32,4 +32,6 @@ class Project:
 
     def _at(self, path: PurePosixPath) -> SourceFile | None:
         name = path.as_posix()
-        return self._by_path.get(f"{name}.py") or self._by_path.get("__init__.py" if name == "." else f"{name}/__init__.py")
+        return self._by_path.get(f"{name}.py") or self._by_path.get(
+            "__init__.py" if name == "." else f"{name}/__init__.py"
+        )

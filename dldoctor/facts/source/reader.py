@@ -7,25 +7,22 @@ called: under the caller's loops, its `no_grad`, its modes. Branches are both re
 from __future__ import annotations
 
 import ast
+import contextlib
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.calls import Calls
+from dldoctor.facts.source.definitions import Definitions
 from dldoctor.facts.source.events import Run
 from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import (
-    Class,
     Collection,
     Const,
-    Either,
     Function,
     Loop,
-    Object,
     Parameter,
     Result,
     Scope,
-    Symbol,
     Value,
     either,
 )
@@ -34,20 +31,39 @@ from dldoctor.facts.source.values import (
 _BUDGET = 40_000
 
 
-class Reader(Calls):
+class Reader(Definitions):
     """Reads entries; the events of each end in its `Run`."""
 
     def __init__(self, import_module: Callable[[str, int, SourceFile], Scope | None]) -> None:
         super().__init__()
         self._import_module = import_module
         self._statements: dict[type[ast.AST], Callable[[Any], bool]] = {
-            ast.Expr: self._expression, ast.Assign: self._assign, ast.AugAssign: self._augment,
-            ast.AnnAssign: self._annotate, ast.If: self._if, ast.For: self._for, ast.AsyncFor: self._for,
-            ast.While: self._while, ast.With: self._with, ast.AsyncWith: self._with, ast.Return: self._return,
-            ast.FunctionDef: self._define, ast.AsyncFunctionDef: self._define, ast.ClassDef: self._class,
-            ast.Import: self._import, ast.ImportFrom: self._import_from, ast.Try: self._try, ast.TryStar: self._try,
-            ast.Raise: self._leave, ast.Break: self._leave, ast.Continue: self._leave, ast.Match: self._match,
-            ast.Global: self._global, ast.Nonlocal: self._nonlocal, ast.Delete: self._delete, ast.Assert: self._assert,
+            ast.Expr: self._expression,
+            ast.Assign: self._assign,
+            ast.AugAssign: self._augment,
+            ast.AnnAssign: self._annotate,
+            ast.If: self._if,
+            ast.For: self._for,
+            ast.AsyncFor: self._for,
+            ast.While: self._while,
+            ast.With: self._with,
+            ast.AsyncWith: self._with,
+            ast.Return: self._return,
+            ast.FunctionDef: self._define,
+            ast.AsyncFunctionDef: self._define,
+            ast.ClassDef: self._class,
+            ast.Import: self._import,
+            ast.ImportFrom: self._import_from,
+            ast.Try: self._try,
+            ast.TryStar: self._try,
+            ast.Raise: self._leave,
+            ast.Break: self._leave,
+            ast.Continue: self._leave,
+            ast.Match: self._match,
+            ast.Global: self._global,
+            ast.Nonlocal: self._nonlocal,
+            ast.Delete: self._delete,
+            ast.Assert: self._assert,
         }
 
     # --- entries ---------------------------------------------------------------------------------------------
@@ -78,10 +94,8 @@ class Reader(Calls):
     @staticmethod
     def guarded(read: Callable[[], object]) -> None:
         """Expressions nested a thousand deep end the reading of their entry, not the run."""
-        try:
+        with contextlib.suppress(RecursionError):
             read()
-        except RecursionError:
-            pass
 
     # --- statements: each answers whether the flow leaves the block ---------------------------------------------
 
@@ -127,8 +141,9 @@ class Reader(Calls):
         if isinstance(before, Collection) and before.kind == "list" and isinstance(statement.op, ast.Add):
             self.extend(before, added, statement.value)
             return False
-        value = Result(f"operator {type(statement.op).__name__}", (before, added), statement, self.file, self.loop,
-                       self.grad)
+        value = Result(
+            f"operator {type(statement.op).__name__}", (before, added), statement, self.file, self.loop, self.grad
+        )
         self.accumulated(statement, value, (before, added))
         self.bind(statement.target, value)
         return False
@@ -198,8 +213,9 @@ class Reader(Calls):
     def _while(self, statement: ast.While) -> bool:
         return self._loop(statement, None, lambda: self.evaluate(statement.test))
 
-    def _loop(self, statement: ast.For | ast.AsyncFor | ast.While, iterates: Value | None,
-              start: Callable[[], object]) -> bool:
+    def _loop(
+        self, statement: ast.For | ast.AsyncFor | ast.While, iterates: Value | None, start: Callable[[], object]
+    ) -> bool:
         outer = self.loop
         body = self.function.body_of if self.function else None
 
@@ -243,8 +259,7 @@ class Reader(Calls):
         if not leaves and statement.orelse:
             leaves = self.block(statement.orelse)
         ways: list[Callable[[], bool]] = [lambda: leaves]
-        for handler in statement.handlers:
-            ways.append(lambda handler=handler: self._handle(handler))
+        ways += [functools.partial(self._handle, handler) for handler in statement.handlers]
         left = self.branches(ways)
         return (self.block(statement.finalbody) if statement.finalbody else False) or left
 
@@ -255,7 +270,7 @@ class Reader(Calls):
 
     def _match(self, statement: ast.Match) -> bool:
         self.evaluate(statement.subject)
-        ways: list[Callable[[], bool]] = [lambda case=case: self._case(case) for case in statement.cases]
+        ways: list[Callable[[], bool]] = [functools.partial(self._case, case) for case in statement.cases]
         last = statement.cases[-1].pattern
         if not (isinstance(last, ast.MatchAs) and last.pattern is None):
             ways.append(lambda: False)
@@ -293,105 +308,6 @@ class Reader(Calls):
             if scope is not None:
                 self.scope.elsewhere = {**(self.scope.elsewhere or {}), name: scope}
         return False
-
-    # --- definitions and imports --------------------------------------------------------------------------------
-
-    def _define(self, statement: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-        decorators = tuple(self.evaluate(node) for node in statement.decorator_list)
-        self.scope.bind(statement.name, Function(statement, self.file, self.scope, decorators))
-        return False
-
-    def _class(self, statement: ast.ClassDef) -> bool:
-        bases = tuple(self.evaluate(base) for base in statement.bases)
-        decorators = [self.evaluate(node) for node in statement.decorator_list]
-        outer = self.scope
-        members = Scope(outer)
-        self.scope = members
-        self.block(statement.body)
-        self.scope = outer
-        made = Class(statement, self.file, bases, members)
-        for name, member in members.names.items():
-            if isinstance(member, Function):
-                member.class_of = made
-                member.scope = outer  # a method does not see its class's names
-                members.names[name] = member
-        for decorator in decorators:
-            made.mark(f"@{decorator.name}" if isinstance(decorator, Symbol) else "@")
-        outer.bind(statement.name, made)
-        return False
-
-    def _import(self, statement: ast.Import) -> bool:
-        for alias in statement.names:
-            found = self._import_module(alias.name, 0, self.file)
-            if alias.asname:
-                value: Value = self.namespace(found, statement) if found else Symbol(alias.name, statement, self.file)
-                self.scope.bind(alias.asname, value)
-            else:
-                top = alias.name.partition(".")[0]
-                found = self._import_module(top, 0, self.file) if "." in alias.name else found
-                self.scope.bind(top, self.namespace(found, statement) if found else Symbol(top, statement, self.file))
-            if found is None:
-                self.emit("call", statement, Symbol(alias.name, statement, self.file), name=f"import {alias.name}")
-        return False
-
-    def _import_from(self, statement: ast.ImportFrom) -> bool:
-        module = statement.module or ""
-        found = self._import_module(module, statement.level, self.file)
-        for alias in statement.names:
-            bound = alias.asname or alias.name
-            if alias.name == "*":
-                if found is not None:
-                    self.scope.names.update({n: v for n, v in found.names.items() if not n.startswith("_")})
-                elif not statement.level:
-                    self.stars.setdefault(id(self.scope), []).append(module)
-                continue
-            value = found.names.get(alias.name) if found is not None else None
-            if value is None:
-                inner = self._import_module(f"{module}.{alias.name}" if module else alias.name, statement.level, self.file)
-                value = self.namespace(inner, statement) if inner is not None else None
-            if value is None and found is None and not statement.level:
-                value = Symbol(f"{module}.{alias.name}", statement, self.file)
-            self.scope.bind(bound, value if value is not None else Parameter(bound, statement, self.file))
-        if found is None and not statement.level:
-            self.emit("call", statement, Symbol(module, statement, self.file), name=f"import {module}")
-        return False
-
-    def namespace(self, scope: Scope, node: ast.AST) -> Value:
-        """A module at hand as a value."""
-        made = Object("module", (), {}, node, self.file, None)
-        made.attrs = scope.names
-        return made
-
-    # --- contexts ------------------------------------------------------------------------------------------------
-
-    def grad_under(self, context: Value) -> Any:
-        """Autograd's mode inside `with context:`."""
-        if isinstance(context, Either):
-            found = {self.grad_under(option) for option in context.options}
-            return found.pop() if len(found) == 1 else None
-        name = context.symbol if isinstance(context, Object) else context.made_by if isinstance(context, Result) else ""
-        first = context.arguments[0] if isinstance(context, Object) and context.arguments else None
-        if isinstance(context, Object) and first is None:
-            first = next(iter(context.keywords.values()), None)
-        if name in words.NO_GRAD:
-            truth = True if first is None else self.truth(first)
-            return False if truth is True else self.grad if truth is False else None
-        if name in words.ENABLE_GRAD:
-            return True
-        if name in words.SET_GRAD:
-            return self.truth(first) if first is not None else None
-        if isinstance(context, (Object, Symbol)) or "." in name.strip("."):
-            return self.grad  # a name from outside: only torch's own, above, switch it
-        if self.grad is not False:
-            self.modes = dict.fromkeys(self.modes, None)
-            return None
-        return self.grad
-
-    def entered(self, context: Value, node: ast.AST) -> Value:
-        """What `with context as name` binds."""
-        if isinstance(context, Result) and context.made_by.endswith(".scale_loss") and context.inputs:
-            return Result(".scale", context.inputs[-2:-1] or context.inputs[:1], node, self.file, self.loop, self.grad)
-        return context if isinstance(context, Object) else Result("call", (context,), node, self.file, self.loop, self.grad)
 
 
 def _join(one: dict[str, Value], other: dict[str, Value]) -> dict[str, Value]:

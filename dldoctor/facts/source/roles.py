@@ -21,17 +21,35 @@ from dldoctor.facts.source.values import (
 
 #: methods that a network has and nothing else in a training script
 _MODULE_METHODS = (".eval", ".parameters", ".named_parameters")
+#: answer pieces of the tensor they get
+_PIECES = frozenset((".chunk", ".split", ".unbind", "torch.chunk", "torch.split", "torch.unbind"))
 #: answer values and indices
-_PAIRS = frozenset((".max", ".min", ".topk", ".sort", ".kthvalue", ".median", ".mode", "torch.max", "torch.min",
-                    "torch.topk", "torch.sort"))
+_PAIRS = frozenset(
+    (
+        ".max",
+        ".min",
+        ".topk",
+        ".sort",
+        ".kthvalue",
+        ".median",
+        ".mode",
+        "torch.max",
+        "torch.min",
+        "torch.topk",
+        "torch.sort",
+    )
+)
 
 
 def origin(value: Value) -> Value:
     """The value behind `.to(device)`, `.eval()`, a wrapper's `.module` and the like."""
     for _ in range(20):
-        if isinstance(value, Result) and value.made_by[1:] in words.SAME_OBJECT and value.made_by[0] == "." and value.inputs:
-            value = value.inputs[0]
-        elif isinstance(value, Result) and value.made_by in (".module", "._orig_mod") and value.inputs:
+        if (
+            isinstance(value, Result)
+            and value.made_by[1:] in words.SAME_OBJECT
+            and value.made_by[0] == "."
+            and value.inputs
+        ) or (isinstance(value, Result) and value.made_by in (".module", "._orig_mod") and value.inputs):
             value = value.inputs[0]
         else:
             break
@@ -89,7 +107,8 @@ def is_module(value: Value) -> bool:
     if role(base) == "module":
         return True
     return isinstance(base, (Parameter, Result)) and (
-        base.marked(*_MODULE_METHODS) or base.marked("called") and base.marked(".train"))
+        base.marked(*_MODULE_METHODS) or (base.marked("called") and base.marked(".train"))
+    )
 
 
 def is_optimizer(value: Value) -> bool:
@@ -101,7 +120,11 @@ def is_optimizer(value: Value) -> bool:
     if role(base) == "optimizer":
         return True
     # a name alone decides nothing: the caller has seen `.step()` behind `.backward()` in one loop
-    return isinstance(base, Parameter) and not base.annotation and base.name.lower() in ("optimizer", "optim", "opt", "optimiser")
+    return (
+        isinstance(base, Parameter)
+        and not base.annotation
+        and base.name.lower() in ("optimizer", "optim", "opt", "optimiser")
+    )
 
 
 def has_graph(value: Value, known: dict[int, bool | None] | None = None, depth: int = 80) -> bool | None:
@@ -130,6 +153,8 @@ def _result_graph(value: Result, known: dict[int, bool | None], depth: int) -> b
         return None
     if made_by == "operator []" and isinstance(value.inputs[0], Result) and value.inputs[0].made_by in _PAIRS:
         return None  # values or indices
+    if made_by == "part" and isinstance(value.inputs[0], Result) and value.inputs[0].made_by in _PIECES:
+        return has_graph(value.inputs[0], known, depth - 1)
     if made_by in ("loss", "builtins.sum") or made_by.startswith((".", "torch.", "operator")):
         return _any_graph(value.inputs, known, depth)
     return None
@@ -152,7 +177,7 @@ def blocked(value: Value, seen: set[int] | None = None, depth: int = 80) -> list
         return _all_blocked(value.options, seen, depth)
     if not isinstance(value, Result):
         return None
-    if value.grad is False and (value.made_by == "forward" or value.callee is not None and is_module(value.callee)):
+    if value.grad is False and (value.made_by == "forward" or (value.callee is not None and is_module(value.callee))):
         return [value]
     if value.made_by in ("data", "compare") or value.made_by in words.FACTORIES:
         return []
@@ -190,10 +215,15 @@ def knows_modes(module: Value, seen: set[int] | None = None) -> bool:
         plain = base.symbol.startswith("torch.nn.") and not words.MODE_LAYER.fullmatch(base.symbol)
         return not plain or any(knows_modes(part, seen) for part in _parts(base.arguments))
     assert isinstance(base.kind, Class)
-    if set(base.kind.outer_bases) - {"torch.nn.Module", "torch.nn.Sequential", "builtins.object"} or not base.kind.in_sight:
+    if (
+        set(base.kind.outer_bases) - {"torch.nn.Module", "torch.nn.Sequential", "builtins.object"}
+        or not base.kind.in_sight
+    ):
         return True
-    if any(isinstance(n, ast.Attribute) and (n.attr == "training" or "dropout" in n.attr or n.attr == "batch_norm")
-           for n in ast.walk(base.kind.definition)):
+    if any(
+        isinstance(n, ast.Attribute) and (n.attr == "training" or "dropout" in n.attr or n.attr == "batch_norm")
+        for n in ast.walk(base.kind.definition)
+    ):
         return True
     return any(knows_modes(part, seen) for part in _parts((base.attrs or {}).values()))
 
@@ -204,6 +234,8 @@ def _parts(values: Iterable[Value]) -> Iterator[Value]:
         for each in value.options:
             if isinstance(each, Collection):
                 yield from _parts(each.items)
-            elif isinstance(each, Object) or isinstance(each, Result) and not each.made_by.startswith(
-                    ("operator", "torch.", "builtins.", "numpy.", "math.", "compare")):
+            elif isinstance(each, Object) or (
+                isinstance(each, Result)
+                and not each.made_by.startswith(("operator", "torch.", "builtins.", "numpy.", "math.", "compare"))
+            ):
                 yield each

@@ -12,7 +12,9 @@ from dldoctor.finding import CodeFrame, Edit, Edits, Place
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 #: the statement keywords and notations that came after Python 3.11 and that an older parser trips over
-_NEWER_SYNTAX = re.compile(r"f-string|^\s*type\s+\w+.*=|^\s*(?:async\s+)?(?:def|class)\s+\w+\s*\[|\bt['\"]|^\s*except\s+\w+\s*,")
+_NEWER_SYNTAX = re.compile(
+    r"f-string|^\s*type\s+\w+.*=|^\s*(?:async\s+)?(?:def|class)\s+\w+\s*\[|\bt['\"]|^\s*except\s+\w+\s*,"
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,9 @@ class SourceFile:
         line, offset = node.lineno, node.col_offset  # type: ignore[attr-defined]  # as above
         text = self.line(line)
         last = node.end_lineno == line  # type: ignore[attr-defined]  # as above
-        end = self.column(line, node.end_col_offset) if last else len(text.rstrip()) + 1  # type: ignore[attr-defined]
+        end = len(text.rstrip()) + 1
+        if last:
+            end = self.column(line, node.end_col_offset)  # type: ignore[attr-defined]  # as above
         start = self.column(line, offset)
         return CodeFrame(self.path, line, text, start, max(end, start + 1), label)
 
@@ -113,15 +117,18 @@ class SourceFile:
 
     def span(self, node: ast.AST) -> tuple[int, int]:
         """Start and end of a node in UTF-8 bytes."""
-        return (self._line_starts[node.lineno - 1] + node.col_offset,  # type: ignore[attr-defined]  # as above
-                self._line_starts[node.end_lineno - 1] + node.end_col_offset)  # type: ignore[attr-defined]
+        starts = self._line_starts
+        start: int = starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]  # as above
+        end: int = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]  # as above
+        return start, end
 
     def line_start(self, line: int) -> int:
         return self._line_starts[line - 1]
 
     def indent(self, node: ast.AST) -> str | None:
         """The blanks before a node that is the first thing on its line, else None."""
-        before = self.line(node.lineno).encode()[: node.col_offset].decode("utf-8", "replace")  # type: ignore[attr-defined]
+        line, offset = node.lineno, node.col_offset  # type: ignore[attr-defined]  # as above
+        before = self.line(line).encode()[:offset].decode("utf-8", "replace")
         return before if not before.strip() else None
 
     # --- edits -----------------------------------------------------------------------------------------------
@@ -148,12 +155,18 @@ class SourceFile:
 
     def whole_lines(self, statement: ast.stmt) -> str:
         """The lines of a statement as written, comments included."""
-        return self.newline.join(self.line(n) for n in range(statement.lineno, (statement.end_lineno or statement.lineno) + 1))
+        return self.newline.join(
+            self.line(n) for n in range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+        )
 
     def without_line(self, statement: ast.stmt) -> Edit:
         """Take out a statement that stands on lines of its own, comment and line end included."""
         end = statement.end_lineno or statement.lineno
-        stop = self.line_start(end + 1) if end < len(self._line_starts) else len(self.text.encode("utf-8", "surrogatepass"))
+        stop = (
+            self.line_start(end + 1)
+            if end < len(self._line_starts)
+            else len(self.text.encode("utf-8", "surrogatepass"))
+        )
         return Edit(self.path, self.line_start(statement.lineno), stop, "")
 
     def insert_before(self, statement: ast.AST, text: str) -> Edit:
@@ -167,17 +180,17 @@ class SourceFile:
         blanks = self.indent(statement)
         if blanks is None:
             return None
-        strings = (n for n in ast.walk(statement)
-                   if isinstance(n, (ast.JoinedStr, ast.Constant)) and n.end_lineno != n.lineno)
+        strings = (
+            n for n in ast.walk(statement) if isinstance(n, (ast.JoinedStr, ast.Constant)) and n.end_lineno != n.lineno
+        )
         if any(isinstance(n, ast.JoinedStr) or isinstance(n.value, (str, bytes)) for n in strings):
             return None
         deeper = "\t" if "\t" in blanks else "    "
         first = self.line_start(statement.lineno)
         edits = [Edit(self.path, first, first, f"{blanks}{header}:{self.newline}{deeper}")]
-        for number in range(statement.lineno + 1, (statement.end_lineno or statement.lineno) + 1):
-            if self.line(number).strip():
-                edits.append(Edit(self.path, self.line_start(number), self.line_start(number), deeper))
-        return edits
+        numbers = range(statement.lineno + 1, (statement.end_lineno or statement.lineno) + 1)
+        starts = [self.line_start(number) for number in numbers if self.line(number).strip()]
+        return edits + [Edit(self.path, start, start, deeper) for start in starts]
 
     def fix(self, summary: str, edits: Iterable[Edit] | None, *, safe: bool = True) -> Edits | str:
         """Edits where the file can take them, the words alone where it can't."""

@@ -47,7 +47,9 @@ class SourceTree(Fact):
             else:
                 files.append(_read(path, name))
         if not files and not large:
-            raise BadInput(f"{', '.join(paths.paths)}: no Python files here; point at .py files or at a folder that holds some")
+            raise BadInput(
+                f"{', '.join(paths.paths)}: no Python files here; point at .py files or at a folder that holds some"
+            )
         tree = cls(tuple(files), tuple(large))
         tree.code  # noqa: B018  # built here, where slowness is said and no check's time limit runs
         return tree
@@ -82,8 +84,13 @@ def _walk(start: Path) -> Iterator[Path]:
             raise BadInput(f"{start}: can't be read ({error.strerror})")
 
     for folder, folders, names in os.walk(start, onerror=unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in _FOREIGN
-                      and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))]
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".")
+            and name not in _FOREIGN
+            and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
+        ]
         yield from (Path(folder, name) for name in names if name.endswith(".py") and not name.startswith("."))
 
 
@@ -106,5 +113,8 @@ def _read(path: Path, name: str) -> SourceFile:
     except SyntaxError as error:
         return SourceFile(name, "", trouble=str(error.msg))
     except UnicodeDecodeError as error:
-        return SourceFile(name, "", trouble=f"is not {error.encoding.upper()}, though no coding line says otherwise "
-                                            f"(byte {error.start})")
+        return SourceFile(
+            name,
+            "",
+            trouble=f"is not {error.encoding.upper()}, though no coding line says otherwise (byte {error.start})",
+        )

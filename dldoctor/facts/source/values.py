@@ -1,4 +1,4 @@
-"""What an expression may hold, as far as the text tells: the values that the reader hands from statement to statement."""
+"""What an expression may hold, as far as the text tells: the values handed from statement to statement."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class Loop:
 
     __slots__ = ("file", "function", "iterates", "node", "parent")
 
-    def __init__(self, node: ast.AST, file: SourceFile, parent: Loop | None, iterates: Value | None,
-                 function: ast.AST | None) -> None:
+    def __init__(
+        self, node: ast.AST, file: SourceFile, parent: Loop | None, iterates: Value | None, function: ast.AST | None
+    ) -> None:
         self.node, self.file, self.parent, self.iterates, self.function = node, file, parent, iterates, function
 
     def __contains__(self, other: object) -> bool:
@@ -82,8 +83,9 @@ class Const(Value):
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any, node: ast.AST | None = None, file: SourceFile | None = None,
-                 loop: Loop | None = None) -> None:
+    def __init__(
+        self, value: Any, node: ast.AST | None = None, file: SourceFile | None = None, loop: Loop | None = None
+    ) -> None:
         super().__init__(node, file, loop)
         self.value = value
 
@@ -116,9 +118,15 @@ class Function(Value):
 
     __slots__ = ("body_of", "class_of", "decorators", "receiver", "scope")
 
-    def __init__(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, file: SourceFile, scope: Scope,
-                 decorators: tuple[Value, ...] = (), class_of: Class | None = None,
-                 receiver: Value | None = None) -> None:
+    def __init__(
+        self,
+        node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda,
+        file: SourceFile,
+        scope: Scope,
+        decorators: tuple[Value, ...] = (),
+        class_of: Class | None = None,
+        receiver: Value | None = None,
+    ) -> None:
         super().__init__(node, file)
         self.body_of = node
         self.scope, self.decorators, self.class_of, self.receiver = scope, decorators, class_of, receiver
@@ -175,8 +183,15 @@ class Object(Value):
 
     __slots__ = ("arguments", "keywords", "kind")
 
-    def __init__(self, kind: Class | str, arguments: tuple[Value, ...], keywords: dict[str, Value], node: ast.AST,
-                 file: SourceFile, loop: Loop | None) -> None:
+    def __init__(
+        self,
+        kind: Class | str,
+        arguments: tuple[Value, ...],
+        keywords: dict[str, Value],
+        node: ast.AST,
+        file: SourceFile,
+        loop: Loop | None,
+    ) -> None:
         super().__init__(node, file, loop)
         self.kind, self.arguments, self.keywords = kind, arguments, keywords
 
@@ -190,9 +205,17 @@ class Result(Value):
 
     __slots__ = ("_inputs", "callee", "function", "made_by")
 
-    def __init__(self, made_by: str, inputs: tuple[Value, ...], node: ast.AST | None, file: SourceFile | None,
-                 loop: Loop | None, grad: Grad = None, callee: Value | None = None,
-                 function: ast.AST | None = None) -> None:
+    def __init__(
+        self,
+        made_by: str,
+        inputs: tuple[Value, ...],
+        node: ast.AST | None,
+        file: SourceFile | None,
+        loop: Loop | None,
+        grad: Grad = None,
+        callee: Value | None = None,
+        function: ast.AST | None = None,
+    ) -> None:
         super().__init__(node, file, loop)
         self.function = function
         self.made_by, self._inputs, self.grad, self.callee = made_by, inputs, grad, callee
@@ -217,8 +240,15 @@ class Collection(Value):
 
     __slots__ = ("items", "keys", "kind")
 
-    def __init__(self, kind: str, items: list[Value], node: ast.AST, file: SourceFile, loop: Loop | None,
-                 keys: dict[Any, Value] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        items: list[Value],
+        node: ast.AST,
+        file: SourceFile,
+        loop: Loop | None,
+        keys: dict[Any, Value] | None = None,
+    ) -> None:
         super().__init__(node, file, loop)
         self.kind, self.items, self.keys = kind, items, keys
 
