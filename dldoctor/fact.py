@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from dldoctor.finding import Exhibit
-
 if TYPE_CHECKING:
     import polars
+
+    from dldoctor.finding import Exhibit
 
 
 class Unavailable(Exception):

@@ -1,6 +1,7 @@
 """One typed request per command: what the command line, [tool.dldoctor.COMMAND] and the Python API all fill in.
 
-A field's metadata says how it stands on the command line, so that each option is described once.
+A field's metadata says how it stands on the command line, so that each option is described once. Every command loads
+this module, so the classes carry no generated methods that nobody calls.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _init() -> Any:
     return option(None, "A constructor argument as a literal; repeatable.", "NAME=VALUE")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Request:
     """Base of the requests. `seeds(base)` turns the words into facts; relative paths start at `base`."""
 
@@ -54,7 +55,7 @@ class Request:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class ScanRequest(Request):
     """Examine a dataset: pictures, masks, labels, splits. Nothing is written into it."""
 
@@ -73,7 +74,7 @@ class ScanRequest(Request):
         return [folder, *common(self.classes, self.batch)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class ModelRequest(Request):
     """Build a network in a child process and follow its shapes, its loss and its memory; no GPU needed."""
 
@@ -119,7 +120,7 @@ class ModelRequest(Request):
         return found + common(self.classes, self.batch)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class LoaderRequest(Request):
     """Pull real items and batches from a Dataset or DataLoader, in a child process."""
 
@@ -138,7 +139,7 @@ class LoaderRequest(Request):
         return found + ([LossAsked(self.loss)] if self.loss else [])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class CodeRequest(Request):
     """Read training source and find pitfalls in it; nothing is run."""
 
@@ -154,7 +155,7 @@ class CodeRequest(Request):
         return [SourcePaths(tuple(self.paths), base)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class EnvRequest(Request):
     """Examine this machine or container: GPU, memory, shared memory, threads, ports, packages."""
 
@@ -178,7 +179,7 @@ class EnvRequest(Request):
         return found
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class SmokeRequest(Request):
     """Train for a few real steps, on the GPU where there is one, and watch."""
 

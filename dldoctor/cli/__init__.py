@@ -12,15 +12,24 @@ import typer
 from dldoctor.cli import catalogue, explain, init, preflight, restore, subjects
 from dldoctor.fact import BadInput
 
-app = typer.Typer(
-    name="dldoctor",
-    help="Finds, before the run and while it starts, what would make a PyTorch training fail or silently go wrong.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+
+def application(asked: str) -> typer.Typer:
+    """The whole command line; `asked` is the command on the line, the only one whose options are built."""
+    app = typer.Typer(
+        name="dldoctor",
+        help="Finds, before the run and while it starts, what would make a PyTorch training fail or silently go wrong.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    subjects.register(app, asked)
+    preflight.register(app, asked)
+    for module in (init, catalogue, explain, restore):
+        module.register(app)
+    return app
 
 
 def _version(asked: bool) -> None:
@@ -31,7 +40,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Show the version and those of plugins."
@@ -40,17 +48,12 @@ def _root(
     """Finds, before the run and while it starts, what would make a PyTorch training fail or silently go wrong."""
 
 
-subjects.register(app)
-for _module in (preflight, init, catalogue, explain, restore):
-    _module.register(app)
-
-
 def main() -> NoReturn:
     """Entry point. Exit status: 0, 1 findings, 2 the command could not do its work, 130 Ctrl-C, 143 SIGTERM."""
     signal.signal(signal.SIGTERM, _terminated)
     status = 0
     try:
-        app()
+        application(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except BadInput as error:

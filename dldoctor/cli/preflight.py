@@ -25,8 +25,12 @@ class _Own:
     workers: Annotated[int | None, typer.Option(help="Processes that measure.", metavar="N")] = None
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, asked: str) -> None:
     import inspect
+
+    if asked != "preflight":
+        app.command("preflight")(_unasked)
+        return
 
     signature = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint, default=default)
@@ -35,7 +39,6 @@ def register(app: typer.Typer) -> None:
     ]
 
     def command(**values: Any) -> None:
-        """Examine all that [tool.dldoctor] of the project's pyproject.toml declares; the CI step."""
         own, common, isolated = (
             {field.name: values[field.name] for field in dataclasses.fields(kind)} for kind in (_Own, Common, Isolated)
         )
@@ -43,7 +46,11 @@ def register(app: typer.Typer) -> None:
 
     command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]  # typer reads it
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in signature}
-    app.command("preflight")(command)
+    app.command("preflight", help=inspect.getdoc(_unasked))(command)
+
+
+def _unasked() -> None:
+    """Examine all that [tool.dldoctor] of the project's pyproject.toml declares; the CI step."""
 
 
 def _run(own: _Own, common: Common, isolated: Isolated) -> None:

@@ -15,9 +15,14 @@ from dldoctor.cli.common import Common, Isolated, examine_and_end, parameters, r
 from dldoctor.requests import Request, request_types
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, asked: str) -> None:
+    """Add the commands; only the one that is asked for gets its options, which keeps --help fast."""
     for name, kind in request_types().items():
-        app.command(name, help=inspect.cleandoc(kind.__doc__ or ""))(_command(kind))
+        command = _command(kind) if name == asked else _unasked
+        app.command(name, help=inspect.cleandoc(kind.__doc__ or ""))(command)
+
+
+def _unasked() -> None: ...
 
 
 def _command(kind: type[Request]) -> Any:
