@@ -1,4 +1,4 @@
-"""Which checks the sick example does not set off: `python tests/examples.py REPORT.json`; CI runs it after the tests."""
+"""The checks that the sick example does not set off: `python tests/examples.py REPORT.json`; CI runs it."""
 
 import json
 import sys
