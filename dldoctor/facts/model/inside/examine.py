@@ -179,7 +179,7 @@ def _specs(arguments: Mapping[str, Any]) -> tuple[Any, Any]:
     if arguments["compare"] is not None:
         target = inputs.asked([arguments["compare"]])[0]
     if arguments["items"] is not None and (not specs or target is None):
-        item_specs, item_target = inputs.of_item(arguments["items"])
+        item_specs, item_target = inputs.of_item(arguments["items"], inputs_too=not specs)
         specs, target = specs or item_specs, target or item_target
     return specs, target
 

@@ -41,8 +41,8 @@ def asked(entries: Sequence[Mapping[str, Any]]) -> tuple[Spec, ...]:
     return tuple(Spec(tuple(e["shape"]), e["dtype"], e.get("name")) for e in entries)
 
 
-def of_item(source: Mapping[str, Any]) -> tuple[tuple[Spec, ...], Spec | None]:
-    """The shapes of the first item of `data.py:train_set`: inputs, and the target where there is one.
+def of_item(source: Mapping[str, Any], inputs_too: bool) -> tuple[tuple[Spec, ...], Spec | None]:
+    """The shapes of the first item of `data.py:train_set`: inputs if asked for, and the target where there is one.
 
     Raises:
         UserError: nothing can be pulled, or the item is no tensor.
@@ -58,8 +58,13 @@ def of_item(source: Mapping[str, Any]) -> tuple[tuple[Spec, ...], Spec | None]:
         raise UserError(f"{target}: its first item can't be had: {type(error).__name__}: {error}; "
                         "dldoctor loader examines it") from error
     parts = list(item) if isinstance(item, (tuple, list)) else [item]
-    first = _specs(parts[0], loader, target)
-    return first, (_specs(parts[1], loader, target) or (None,))[0] if len(parts) > 1 else None
+    inputs = _specs(parts[0], loader, target) if inputs_too else ()
+    compared = _specs(parts[1], loader, target) if len(parts) > 1 and _has_shape(parts[1]) else ()
+    return inputs, compared[0] if len(compared) == 1 else None
+
+
+def _has_shape(value: Any) -> bool:
+    return isinstance(value, (bool, int, float)) or getattr(value, "dtype", None) is not None
 
 
 def _specs(value: Any, batched: bool, target: str) -> tuple[Spec, ...]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from dldoctor.facts.model.inside import places
-from dldoctor.facts.model.inside.recorder import Recorder, first_tensor, what
+from dldoctor.facts.model.inside.recorder import Recorder, what
 from dldoctor.facts.model.record import ShapeHint, SingleValue
 
 _Conv = nn.modules.conv._ConvNd
@@ -58,7 +58,9 @@ def before_call(rec: Recorder, path: str, module: nn.Module, args: tuple[Any, ..
     elif isinstance(module, _RNN):
         x = _features(rec, path, module, x, "input_size", module.input_size)
     elif isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
-        x = _features(rec, path, module, x, "d_model", module.self_attn.embed_dim)
+        if x.dim() and x.shape[-1] != module.self_attn.embed_dim:  # its width out is its width in
+            _features(rec, path, module, x, "d_model", module.self_attn.embed_dim)
+            output = x
     elif isinstance(module, nn.MultiheadAttention):
         return _attention(rec, path, module, args, kwargs)
     if output is not None:
@@ -132,7 +134,7 @@ def _conv(rec: Recorder, path: str, module: Any, x: torch.Tensor) -> torch.Tenso
         elif axis == 1 and x.shape[-1] == wanted and rec.is_input(x):
             hint = "channels-last"
         rec.shape_fault("conv", path, module, x, "in_channels", wanted, 1 if hint == "channel-axis" else arriving,
-                        hint, out)
+                        hint, out, editable=module.groups == 1)
         if hint == "channels-last":
             x = x.movedim(-1, 1)
         elif hint == "channel-axis":
@@ -230,11 +232,14 @@ def _attention(rec: Recorder, path: str, module: nn.MultiheadAttention, args: tu
     names = ("query", "key", "value")
     given = [args[i] if i < len(args) else kwargs.get(name) for i, name in enumerate(names)]
     wanted = (module.embed_dim, module.kdim, module.vdim)
+    query = given[0]
+    if isinstance(query, torch.Tensor) and query.shape[-1] != module.embed_dim:
+        _features(rec, path, module, query, "embed_dim", module.embed_dim)
+        return args, kwargs, (query, None)  # its width out is its width in
     fitted = []
     for name, x, size in zip(("embed_dim", "kdim", "vdim"), given, wanted, strict=True):
-        if isinstance(x, torch.Tensor) and first_tensor(x) is not None and x.shape[-1] != size:
-            rec.shape_fault("linear", path, module, x, "embed_dim" if size == module.embed_dim else name, size,
-                            x.shape[-1])
+        if isinstance(x, torch.Tensor) and x.shape[-1] != size:
+            _features(rec, path, module, x, name, size or module.embed_dim)
             x = fit(x, -1, size)
         fitted.append(x)
     positional = tuple(fitted[:min(len(args), 3)]) + args[3:]

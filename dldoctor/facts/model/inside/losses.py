@@ -57,7 +57,7 @@ def resolve(name: str, folder: str) -> tuple[Any, str]:
 
     close = difflib.get_close_matches(key, sorted(_FUNCTIONS | set(_SHORT)), n=1)
     raise UserError(f"--loss {name}: no such loss in torch.nn.functional"
-                    f"{f'; did you mean {close[0]}?' if close else ''}; your own is losses.py:criterion")
+                    f"{f' (did you mean {close[0]}?)' if close else ''}; your own is losses.py:criterion")
 
 
 def _function_of_class(name: str) -> str:

@@ -178,11 +178,12 @@ class Recorder:
     # --- faults ---
 
     def shape_fault(self, kind: ShapeKind, path: str, module: torch.nn.Module, x: torch.Tensor, parameter: str,
-                    declared: Any, arriving: Any, hint: ShapeHint = "", out: str = "") -> None:
+                    declared: Any, arriving: Any, hint: ShapeHint = "", out: str = "",
+                    editable: bool = True) -> None:
         """Note that `module` declares another size than the one that arrives, once per module."""
         if any(fault.layer == path for fault in self.shapes):
             return
-        argument: Argument | None = places.argument_of(module, parameter)
+        argument: Argument | None = places.argument_of(module, parameter) if editable else None
         chain = (*self.steps[-3:], Step(path, what(module), self.shown(x), out, marked=True))
         self.shapes.append(ShapeFault(
             kind, path, what(module), parameter, _number(declared), _number(arriving), self.sides(x),
