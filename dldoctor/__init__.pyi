@@ -13,6 +13,12 @@ from .fact import Subject as Subject
 from .fact import TableFact as TableFact
 from .fact import Unavailable as Unavailable
 from .facts.classes import ClassCount as ClassCount
+from .facts.dataset.labels import LabelTable as LabelTable
+from .facts.dataset.layout import ClassFolder as ClassFolder
+from .facts.dataset.layout import Layout as Layout
+from .facts.dataset.masks import MaskTable as MaskTable
+from .facts.dataset.pictures import ImageTable as ImageTable
+from .facts.dataset.splits import SplitTable as SplitTable
 from .facts.live.items import Failure as Failure
 from .facts.live.items import Item as Item
 from .facts.live.items import Items as Items
@@ -50,6 +56,7 @@ from .facts.model.views import ModelOutputs as ModelOutputs
 from .facts.model.views import ShapeMismatches as ShapeMismatches
 from .facts.model.views import SingleValues as SingleValues
 from .facts.pitfalls import KnownPitfalls as KnownPitfalls
+from .facts.source.tree import SourceTree as SourceTree
 from .facts.subjects import BatchSize as BatchSize
 from .facts.subjects import ClassesAsked as ClassesAsked
 from .facts.subjects import DatasetFolder as DatasetFolder

@@ -197,7 +197,7 @@ def _gather(checks: Sequence[Check], gathered: dict[type[Fact], Fact | Exception
                         running[threads.submit(_measure, fact, arguments)] = (fact, key)
                 if running:
                     _collect(running, gathered, pool, sorter)
-        except KeyboardInterrupt:
+        except BaseException:  # Ctrl-C or SIGTERM: whoever measures is to end soon, and children with them
             pool.resources.stop.set()
             for future in running:
                 future.cancel()

@@ -43,8 +43,8 @@ def parse_input(text: str, option: str = "--input", default: str = "float32") ->
     shape, _, dtype = rest.partition(":")
     if shape in _DTYPES and not dtype:
         shape, dtype = "", shape
-    sides = [side for side in re.split(r"[x,*\u00d7]", shape.strip().lower()) if side] if shape else []
-    if not all(side.strip().isdecimal() and int(side) > 0 for side in sides) or (not sides and not dtype):
+    sides = re.split(r"\s*[x,*\u00d7]\s*", shape.strip().lower()) if shape.strip() else []
+    if not all(side.isdecimal() and int(side) > 0 for side in sides) or (not sides and not dtype):
         raise BadInput(f"{option} {text}: write one sample's sides without the batch, like 3x224x224 or 128:int64")
     dtype = dtype or default
     if dtype not in _DTYPES:

@@ -32,7 +32,7 @@ def argument(help: str, metavar: str) -> Any:  # noqa: A002  # typer's own word
     return field(metadata={"help": help, "metavar": metavar, "argument": True})
 
 
-def option(default: Any, help: str, metavar: str | None = None, flag: str | None = None) -> Any:  # noqa: A002
+def option(default: Any, help: str, metavar: str | None = None, flag: str | None = None) -> Any:  # noqa: A002  # typer's own word
     """A field with a flag; `--field-name` unless `flag` says otherwise."""
     return field(default=default, metadata={"help": help, "metavar": metavar, "flag": flag})
 

@@ -59,16 +59,12 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         status = 130
-    except BrokenPipeError:
-        status = _pipe_closed()
+    except OSError as error:
+        status = _unwritable(error)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        status = _pipe_closed()
     except OSError as error:
-        typer.echo(f"error: the report can't be written ({error.strerror})", err=True)
-        status = 2
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = _unwritable(error)
     sys.exit(status)
 
 
@@ -76,7 +72,10 @@ def _terminated(*_: object) -> NoReturn:
     raise SystemExit(143)  # unwinds, so that children end
 
 
-def _pipe_closed() -> int:
-    """Whoever read our output is gone (`| head`): nothing to say; keep Python from complaining at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
+def _unwritable(error: OSError) -> int:
+    """stdout can't be written: a closed pipe (`| head`) is nothing to talk about, a full disk is."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # keeps Python from complaining at exit
+    if isinstance(error, BrokenPipeError):
+        return 128 + signal.SIGPIPE
+    typer.echo(f"error: the report can't be written ({error.strerror or error})", err=True)
+    return 2

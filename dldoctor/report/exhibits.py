@@ -45,7 +45,11 @@ def _(frame: CodeFrame, look: Look) -> list[Text]:
 @draw.register
 def _(chain: ShapeChain, look: Look) -> list[Text]:
     arrow = "->"
-    rows = [(step.layer or "-", step.what, step.shape_in, arrow, step.shape_out) for step in chain.steps]
+    rows: list[tuple[str, ...]] = [
+        (step.layer or "-", step.what, step.shape_in, arrow, step.shape_out) for step in chain.steps
+    ]
+    if max(sum(cell_len(cell) + 2 for cell in row) for row in rows) > look.width:
+        rows = [(layer, *shapes) for layer, _, *shapes in rows]  # on a narrow screen the shapes matter most
     lines = _align(rows, look.width - 2)
     return [
         Text("> " if step.marked else "  ", "caret") + Text(line, "marked" if step.marked else "")
@@ -86,7 +90,8 @@ def _(data: HexBytes, look: Look) -> list[Text]:
     shown = data.data[:16]
     words = " ".join(f"{byte:02x}" for byte in shown)
     plain = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in shown)
-    line = Text(f"first bytes: {words}  {plain}" if look.width >= 76 else f"first bytes: {plain}")
+    full = f"first bytes: {words}  {plain}"
+    line = Text(full if len(full) <= look.width else f"first bytes: {plain}")
     return [line, Text(f"looks like {data.looks_like}")] if data.looks_like else [line]
 
 

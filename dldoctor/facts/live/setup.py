@@ -88,7 +88,7 @@ def loss(asked: dict[str, Any]) -> Loss | None:
         return None
     if ":" in name:
         found = load(name, asked["folder"])
-        return call(found, name, {}) if isinstance(found, type) else found  # type: ignore[no-any-return]
+        return call(found, name, {}) if isinstance(found, type) else found  # type: ignore[no-any-return]  # the user's callable
     if name not in LOSSES:
         raise UserError(f"--loss {name}: no such loss; it is one of {', '.join(sorted(LOSSES))}, or FILE.py:NAME")
     return LOSSES[name]

@@ -61,7 +61,7 @@ def marked_backward(watch: GraphWatch) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.Tensor.backward = original  # type: ignore[method-assign]
+        torch.Tensor.backward = original  # type: ignore[method-assign]  # put back
 
 
 def holder_of(roots: Mapping[str, Any], old: set[int]) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""A package of checks as a third party would write it: a fact of its own, with its gatherer, and a check with a setting."""
+"""A package of checks as a third party would write it: a fact with its gatherer, a check with a setting."""
 
 from __future__ import annotations
 

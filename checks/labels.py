@@ -1,0 +1,269 @@
+"""LBL: class labels, by folders or by a label file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from dldoctor import (
+    Advice,
+    ClassCount,
+    DatasetFolder,
+    Finding,
+    Histogram,
+    LabelTable,
+    Place,
+    Severity,
+    Table,
+    check,
+)
+
+#: bars and weights shown before the rest is left to the evidence
+_SHOWN = 12
+
+
+@check(
+    "LBL001",
+    Severity.ERROR,
+    unless=("LBL003",),
+    since="0.1",
+    symptoms=(
+        "CUDA error: device-side assert triggered",
+        "Target {n} is out of bounds",
+        "Assertion `t >= 0 && t < n_classes` failed",
+        "IndexError: Target {n} is out of bounds.",
+        "nll_loss_forward_reduce_cuda_kernel_2d: block: [0,0,0], thread: [{n},0,0] Assertion failed",
+    ),
+)
+def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: DatasetFolder | None) -> Iterator[Finding]:
+    """A label is below 0 or not below the number of classes.
+
+    On a GPU the loss stops the whole process with a device-side assert, far from the cause.
+
+    Fix: make the last layer as wide as the largest label plus one, or correct the labels.
+    """
+    values = _indices(labels, dataset)
+    named = _names(labels)
+    if not values and not named:
+        return
+    least, largest = (min(values), max(values)) if values else (0, len(named) - 1)
+    if least >= 0 and largest < classes.count:
+        return
+    source = next(labels.where()).source
+    needed = largest + 1
+    evidence: dict[str, Any] = {
+        "least": least,
+        "largest": largest,
+        "classes": classes.count,
+        "said_by": classes.said_by,
+    }
+    if classes.head is not None and least >= 0:
+        head = classes.head
+        yield Finding(
+            Place(head.path, head.line, layer=head.layer),
+            "labels go up to {largest}, {said_by} answers {classes} classes",
+            labels=source,
+            **evidence,
+            fix=Advice(f"write {needed} there: {needed} outputs for the labels 0 to {largest}"),
+        )
+        return
+    wrong = sorted({value for value in values if not 0 <= value < classes.count}) or [largest]
+    count = sum(1 for value in values if not 0 <= value < classes.count)
+    yield Finding(
+        source,
+        "labels go from {least} to {largest}; {classes} classes are 0 to {last} ({said_by})",
+        **evidence,
+        last=classes.count - 1,
+        wrong=wrong[:20],
+        samples=count,
+        fix=Advice(
+            "pass ignore_index=-1 to the loss, or leave those samples out"
+            if wrong == [-1]
+            else f"{needed} classes in all: write {needed} where {classes.count} stands"
+            if least >= 0
+            else "correct the labels below 0"
+        ),
+    )
+
+
+@check(
+    "LBL002",
+    Severity.ERROR,
+    Severity.WARNING,
+    since="0.1",
+    symptoms=(
+        "expected scalar type Long but found Float",
+        "expected scalar type Long but found Double",
+        "too many dimensions 'str'",
+        "new(): invalid data type 'str'",
+        "\"nll_loss_forward_reduce_cuda_kernel_2d_index\" not implemented for 'Float'",
+    ),
+)
+def label_not_an_index(labels: LabelTable) -> Iterator[Finding]:
+    """A label is a fraction, a word or a blank where a class index belongs.
+
+    One blank cell makes pandas read the whole column as floats, and the loss then refuses every label.
+
+    Fix: fill or drop those rows, then `df["label"].astype("int64")`.
+    """
+    for source, rows in _by_source(labels):
+        if rows[0].line is None:
+            continue
+        forms = Counter(row.form for row in rows)
+        unlabelled = {
+            split
+            for split in {row.split for row in rows if row.split}
+            if all(row.form == "blank" for row in rows if row.split == split)
+        }
+        labelled = [row for row in rows if row.split not in unlabelled]
+        blanks = [row for row in labelled if row.form == "blank"]
+        odd = [row for row in labelled if row.form in ("number", "name")]
+        if forms["name"] * 10 > len(labelled) and forms["name"] >= forms["index"] / 9:
+            odd = []  # class names, some of which may be digits
+        whole = forms["number"] > 0 and forms["index"] == 0 and forms["name"] == 0
+        if whole:
+            yield from _whole_floats(source, labelled)
+            odd = []
+        elif forms["number"] * 2 > len(labelled):
+            odd = []  # a regression target
+        if wrong := sorted(blanks + odd, key=lambda row: row.line):
+            shown = tuple((row.line, row.picture or "", row.text or "(blank)") for row in wrong[:5])
+            yield Finding(
+                source,
+                "{count} of {all} labels in column {column} are no class index: {kinds}",
+                count=len(wrong),
+                all=len(labelled),
+                column=rows[0].column,
+                kinds=", ".join(filter(None, [f"{len(blanks)} blank" if blanks else "", _words(odd)])),
+                lines=[row.line for row in wrong[:100]],
+                show=Table(("line", "picture", "label"), shown),
+                fix=f'label those rows or drop them (df.dropna(subset=["{rows[0].column}"])), then .astype("int64")',
+            )
+
+
+def _words(odd: list[Any]) -> str:
+    return (
+        ", ".join(
+            f"{count} times {text!r}" if count > 1 else repr(text)
+            for text, count in Counter(row.text for row in odd).most_common(3)
+        )
+        if odd
+        else ""
+    )
+
+
+def _whole_floats(source: str, rows: list[Any]) -> Iterator[Finding]:
+    """Labels written 0.0, 1.0, 2.0 throughout. Two of them may be meant for BCEWithLogitsLoss, which wants floats."""
+    values = {row.value for row in rows if row.value is not None}
+    if (
+        rows[0].named
+        and len(values) > 2
+        and all(value == int(value) for value in values)
+        and (max(values) - min(values) < 2 * len(values))
+    ):
+        yield Finding(
+            source,
+            "all labels in column {column} are written as floats, such as {example}",
+            column=rows[0].column,
+            example=rows[0].text,
+            severity=Severity.WARNING,
+            fix=f'df["{rows[0].column}"].astype("int64"); CrossEntropyLoss takes no float index',
+        )
+
+
+@check(
+    "LBL003",
+    Severity.ERROR,
+    Severity.WARNING,
+    since="0.1",
+    symptoms=("Target {n} is out of bounds", "CUDA error: device-side assert triggered"),
+)
+def labels_start_at_one(
+    labels: LabelTable, classes: ClassCount | None, dataset: DatasetFolder | None
+) -> Iterator[Finding]:
+    """The labels count from 1, class indices count from 0.
+
+    The largest label is out of bounds for the loss; with one output too many, output 0 never trains.
+
+    Fix: subtract one where labels are read.
+    """
+    rows = [row for row in labels.where() if row.form == "index" and row.line is not None]
+    if not rows or any(row.form not in ("index", "blank") for row in labels.where()):
+        return
+    found = sorted(set(_indices(labels, dataset)))
+    if len(found) < 2 or found != list(range(1, len(found) + 1)):
+        return
+    if classes is not None and classes.count != len(found):
+        return  # with one class more, 0 is a class that happens to be absent
+    yield Finding(
+        rows[0].source,
+        "labels are 1 to {largest}, {classes} classes have the indices 0 to {last}",
+        largest=found[-1],
+        classes=len(found),
+        last=found[-1] - 1,
+        column=rows[0].column,
+        said_by=classes.said_by if classes else None,
+        severity=Severity.ERROR if classes else Severity.WARNING,
+        fix=f'df["{rows[0].column}"] - 1, or target_transform=lambda label: label - 1',
+    )
+
+
+@check("LBL005", Severity.WARNING, since="0.1")
+def class_imbalance(labels: LabelTable, *, ratio: float = 10) -> Iterator[Finding]:
+    """One class has many times the samples of another.
+
+    The network gains most by answering the large class, and accuracy hides that the small ones are never found.
+
+    Fix: weigh the loss or the sampler by the classes' frequencies, and look at recall per class.
+    """
+    rows = [row for row in labels.where() if row.form != "blank"]
+    training = [row for row in rows if row.split == "train"] or rows
+    if sum(row.form == "number" for row in training) * 2 > len(training):
+        return  # a regression target
+    counts = Counter(row.name or row.text for row in training)
+    if len(counts) < 2:
+        return
+    ordered = counts.most_common()
+    (largest, most), (smallest, least) = ordered[0], ordered[-1]
+    if most <= ratio * least or (len(counts) > 50 and least == 1 and len(counts) * 2 > len(training)):
+        return
+    index_order = sorted(counts, key=_class_order)
+    weights = [round(len(training) / (len(counts) * counts[name]), 3) for name in index_order]
+    shown = ", ".join(f"{weight:g}" for weight in weights[:_SHOWN]) + (", ..." if len(weights) > _SHOWN else "")
+    bars = ordered if len(ordered) <= _SHOWN else [*ordered[: _SHOWN // 2], *ordered[-_SHOWN // 2 :]]
+    yield Finding(
+        ".",
+        "{largest} has {times:g} times the samples of {smallest}",
+        largest=largest,
+        smallest=smallest,
+        times=round(most / least, 1),
+        counts=dict(ordered),
+        weights=dict(zip(index_order, weights, strict=True)),
+        show=Histogram(tuple((name, float(count)) for name, count in bars), "samples"),
+        fix=f"CrossEntropyLoss(weight=torch.tensor([{shown}])) in the order of the class indices, or a "
+        "WeightedRandomSampler",
+    )
+
+
+def _class_order(name: str) -> tuple[int, int, str]:
+    return (0, int(name), "") if name.lstrip("+-").isdecimal() else (1, 0, name)
+
+
+def _by_source(labels: LabelTable) -> Iterator[tuple[str, list[Any]]]:
+    groups: dict[str, list[Any]] = {}
+    for row in labels.where():
+        groups.setdefault(row.source, []).append(row)
+    yield from groups.items()
+
+
+def _indices(labels: LabelTable, dataset: DatasetFolder | None) -> list[int]:
+    """The labels that are class indices, the ignored one left out."""
+    ignored = dataset.ignore_index if dataset else None
+    return [int(row.value) for row in labels.where(labels.col.form == "index") if row.value != ignored]
+
+
+def _names(labels: LabelTable) -> list[str]:
+    """The class names of label files that hold names throughout."""
+    rows = list(labels.where(labels.col.form != "blank"))
+    return sorted({row.text for row in rows}) if rows and all(row.form == "name" for row in rows) else []

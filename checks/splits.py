@@ -1,0 +1,80 @@
+"""SPL: training, validation and test parts of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dldoctor import Advice, BatchSize, Finding, ImageTable, Quarantine, Severity, SplitTable, check
+
+_ORDER = ("train", "val", "test")
+
+
+@check("SPL001", Severity.ERROR, since="0.1")
+def train_val_leak(images: ImageTable) -> Iterator[Finding]:
+    """The same picture is in two splits.
+
+    The validation score then measures memory, and the best checkpoint is chosen by it.
+
+    Fix: take it out of one of them, out of training when the test set is published.
+    """
+    for group in images.identical():
+        first: dict[str, str] = {}
+        for image in group:
+            if image.split is not None:
+                first.setdefault(image.split, image.path)
+        if len(first) < 2:
+            continue
+        splits = sorted(first, key=lambda split: (_ORDER.index(split) if split in _ORDER else len(_ORDER), split))
+        labels = sorted({image.label for image in group if image.split is not None and image.label is not None})
+        names = " and ".join(splits)
+        template = "is in {splits}: {paths}"
+        if len(labels) > 1:
+            template += "; under different labels: {labels}"
+        leaked = tuple(image.path for image in group if image.split == splits[-1])
+        yield Finding(
+            first[splits[-1]],
+            template,
+            splits=names,
+            paths=", ".join(first[split] for split in splits),
+            labels=", ".join(labels),
+            copies=[image.path for image in group],
+            fix=Quarantine(
+                leaked,
+                f"take it out of {splits[-1]}, or out of {splits[0]} when the scores must stay "
+                "comparable with published ones",
+                safe=False,
+            ),
+        )
+
+
+@check(
+    "SPL002",
+    Severity.ERROR,
+    Severity.WARNING,
+    since="0.1",
+    symptoms=(
+        "Expected more than 1 value per channel when training, got input size [1, {n}, 1, 1]",
+        "Expected more than 1 value per channel when training, got input size torch.Size([1, {n}])",
+    ),
+)
+def last_batch_of_one(splits: SplitTable, batch: BatchSize) -> Iterator[Finding]:
+    """The last batch of an epoch holds one sample.
+
+    BatchNorm can't compute a variance of one value and raises at the end of the first epoch; where it can, the
+    statistics of that step are noise.
+
+    Fix: `DataLoader(..., drop_last=True)` for training.
+    """
+    if batch.size < 2:
+        return
+    training = list(splits.where(splits.col.split == "train")) or list(splits.where(splits.col.split.is_null()))
+    for split in training:
+        if split.samples % batch.size == 1:
+            yield Finding(
+                ".",
+                "{samples} training samples in batches of {batch} leave a last batch of one, which BatchNorm refuses",
+                samples=split.samples,
+                batch=batch.size,
+                severity=Severity.WARNING,
+                fix=Advice("DataLoader(..., drop_last=True) for training, or a batch size that divides otherwise"),
+            )

@@ -1,0 +1,154 @@
+"""One walk over the dataset's folder: what lies where, how large, how old."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Self
+
+from dldoctor.fact import BadInput, Fact, Unavailable
+from dldoctor.facts.subjects import DatasetFolder
+from dldoctor.resources import Resources
+
+#: endings that promise a picture
+PICTURE = re.compile(r"\.(jpe?g|jpe|jfif|png|apng|bmp|dib|gif|tiff?|webp|p[bgnp]m|avif|heic|heif|jp2|j2k|tga)$", re.I)
+#: endings that torchvision's ImageFolder reads (torchvision.datasets.folder.IMG_EXTENSIONS)
+LOADABLE = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+#: folders that tools and file managers leave behind; none holds samples
+STRAY = re.compile(r"\..*|__MACOSX|__pycache__|@eaDir|\$RECYCLE\.BIN|System Volume Information|lost\+found", re.I)
+#: how often a linked folder is walked
+VISITS = 4
+
+
+@dataclass(frozen=True)
+class File:
+    """A file; `path` is relative to the root with forward slashes, as the system gave it."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        return self.name.rpartition(".")[0] or self.name
+
+    @property
+    def shown(self) -> str:
+        return shown(self.path)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder and all below it. `strays` are kept apart: what they hold is no part of the dataset."""
+
+    path: str
+    pictures: tuple[File, ...] = ()
+    others: tuple[File, ...] = ()
+    folders: tuple[Folder, ...] = ()
+    strays: tuple[Folder, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    @property
+    def shown(self) -> str:
+        return shown(self.path) or "."
+
+    @cached_property
+    def all_pictures(self) -> tuple[File, ...]:
+        return self.pictures + tuple(file for folder in self.folders for file in folder.all_pictures)
+
+    @cached_property
+    def all_others(self) -> tuple[File, ...]:
+        return self.others + tuple(file for folder in self.folders for file in folder.all_others)
+
+    @property
+    def bearing(self) -> tuple[Folder, ...]:
+        """The folders directly below that hold pictures somewhere."""
+        return tuple(folder for folder in self.folders if folder.all_pictures)
+
+    def find(self, path: str) -> Folder | None:
+        """The folder at a path relative to this one."""
+        here: Folder | None = self
+        for part in path.split("/"):
+            if part not in ("", "."):
+                here = next((folder for folder in here.folders if folder.name == part), None) if here else None
+        return here
+
+
+@dataclass(frozen=True)
+class Listing(Fact):
+    """The dataset's folder as a tree."""
+
+    saved: ClassVar[bool] = False
+    waiting_for: ClassVar[str] = "the list of files"
+
+    root: Folder
+
+    @classmethod
+    def gather(cls, dataset: DatasetFolder, resources: Resources) -> Self:
+        return cls(_walk(dataset.path, "", dataset, resources, Counter()))
+
+
+def _walk(
+    folder: Path, path: str, dataset: DatasetFolder, resources: Resources, visits: Counter[tuple[int, int]]
+) -> Folder:
+    if resources.stop.is_set():
+        raise Unavailable("interrupted")
+    pictures: list[File] = []
+    others: list[File] = []
+    folders: list[Folder] = []
+    strays: list[Folder] = []
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        here = os.stat(folder)
+    except OSError as error:
+        if path and STRAY.fullmatch(path.rpartition("/")[2]):
+            return Folder(path)
+        raise BadInput(
+            f"{shown(str(Path(dataset.shown, path)))}: can't be listed ({error.strerror}); "
+            "make it readable, or point at a folder that is"
+        ) from None
+    visits[here.st_dev, here.st_ino] += 1
+    for entry in entries:
+        below = f"{path}/{entry.name}" if path else entry.name
+        try:
+            status = entry.stat()
+            is_folder = entry.is_dir()
+        except OSError:  # a link to nowhere: a picture's name makes it a fault, any other is a sidecar
+            (pictures if PICTURE.search(entry.name) else others).append(File(below, -1, 0))
+            continue
+        if is_folder:
+            # Links may form rings; a folder linked in several places (val -> train) is still seen in each of them.
+            if visits[status.st_dev, status.st_ino] >= (VISITS if entry.is_symlink() else 1 << 30) or _is_above(
+                folder, entry
+            ):
+                continue
+            tree = _walk(folder / entry.name, below, dataset, resources, visits)
+            (strays if STRAY.fullmatch(entry.name) else folders).append(tree)
+        elif entry.is_file():  # a pipe or a socket would hang its reader
+            file = File(below, status.st_size, status.st_mtime_ns)
+            (pictures if PICTURE.search(entry.name) else others).append(file)
+    return Folder(path, tuple(pictures), tuple(others), tuple(folders), tuple(strays))
+
+
+def _is_above(folder: Path, entry: os.DirEntry[str]) -> bool:
+    """Whether a link points at a folder that holds it."""
+    if not entry.is_symlink():
+        return False
+    target = os.path.realpath(entry.path)
+    return (os.path.realpath(folder) + os.sep).startswith(target.rstrip(os.sep) + os.sep)
+
+
+def shown(path: str) -> str:
+    """A path that any screen and table can hold: bytes that are no UTF-8 are written as escapes."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

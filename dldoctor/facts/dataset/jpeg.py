@@ -1,0 +1,134 @@
+"""Worker side: what a JPEG file says of itself, and what a strict decoder says of its pixels."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import simplejpeg
+import xxhash
+
+#: start-of-frame markers; C4 (tables), C8 (reserved) and CC (arithmetic conditioning) lie between them
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+#: warnings of libjpeg that tell of lost pixels; its others ("unknown JFIF revision", ...) do not
+_DAMAGE = ("Premature end", "Corrupt JPEG data", "Bad Huffman")
+#: stray bytes before a marker that are no damage; cameras write one, a decoder that lost its way leaves dozens
+STRAY_BYTES = 8
+
+
+@dataclass(frozen=True)
+class JpegHeader:
+    """The header's facts. `coded` are the parts of the file that decide the pixels: metadata left out."""
+
+    width: int
+    height: int
+    mode: str
+    bits: int
+    progressive: bool
+    #: not lossless, hierarchical or of 12 bits, which medical pictures may be
+    common: bool
+    orientation: int | None
+    coded: int
+
+
+def read_header(data: bytes) -> JpegHeader | None:
+    """Walk the segments up to the first scan; None where that can't be done."""
+    at, size = 2, len(data)
+    frame: tuple[int, int, int, int, int] | None = None
+    orientation = None
+    pixels = xxhash.xxh3_128()
+    while at + 4 <= size:
+        if data[at] != 0xFF:
+            return None
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill bytes may stand before a marker
+            at += 1
+            continue
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            at += 2
+            continue
+        end = at + 2 + (data[at + 2] << 8 | data[at + 3])
+        if end < at + 4 or end > size:
+            return None
+        if marker in _FRAMES:
+            if end - at < 10:
+                return None
+            frame = (marker, *struct.unpack_from(">BHHB", data, at + 4))
+        elif marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0" and orientation is None:
+            orientation = exif_orientation(data[at + 10 : end])
+        # APPn and comments are metadata, all but Adobe's APP14, which names the colour transform
+        if not (0xE0 <= marker <= 0xEF and marker != 0xEE) and marker != 0xFE:
+            pixels.update(data[at:end])
+        if marker == 0xDA:
+            if frame is None:
+                return None
+            # inside a scan every FF is escaped, so the first end marker is the picture's own
+            last = data.find(b"\xff\xd9", end)
+            pixels.update(data[end:last] if last >= 0 else data[end:])
+            kind, bits, height, width, components = frame
+            if components not in _MODES:
+                return None
+            return JpegHeader(
+                width,
+                height,
+                _MODES[components],
+                bits,
+                progressive=kind in (0xC2, 0xCA),
+                common=bits == 8 and kind in (0xC0, 0xC1, 0xC2, 0xC9, 0xCA),
+                orientation=orientation,
+                coded=pixels.intdigest(),
+            )
+        at = end
+    return None
+
+
+def exif_orientation(tiff: bytes) -> int | None:
+    """The orientation tag of a TIFF structure's first directory, when it is one of the eight that exist."""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None or len(tiff) < 14:
+        return None
+    (start,) = struct.unpack_from(order + "L", tiff, 4)
+    if start + 2 > len(tiff):
+        return None
+    (entries,) = struct.unpack_from(order + "H", tiff, start)
+    for entry in range(start + 2, min(start + 2 + 12 * entries, len(tiff) - 11), 12):
+        tag, kind = struct.unpack_from(order + "HH", tiff, entry)
+        if tag == 0x0112:
+            (value,) = struct.unpack_from(order + ("L" if kind == 4 else "H"), tiff, entry + 8)
+            return value if 1 <= value <= 8 else None
+    return None
+
+
+def decode_small(data: bytes, strict: bool) -> Any:
+    """The grey picture at 1/8 of the size; strict turns each warning of libjpeg into a ValueError with its text."""
+    return simplejpeg.decode_jpeg(
+        data, "GRAY", fastdct=True, fastupsample=True, min_height=1, min_width=1, min_factor=8, strict=strict
+    )[:, :, 0]
+
+
+def tells_damage(warning: str, progressive: bool) -> bool:
+    """Whether a text of libjpeg means lost pixels. Some encoders leave a few stray bytes before a marker; a run of
+    them, or any inside a scan or between the scans of a progressive file, is left by a decoder that lost its way."""
+    if not warning.startswith(_DAMAGE):
+        return False
+    words = warning.split()
+    if "extraneous" in words and words[-1].startswith("0x"):
+        count = next((int(word) for word in words if word.isdecimal()), 0)
+        marker = int(words[-1], 16)
+        return count > STRAY_BYTES or 0xD0 <= marker <= 0xD7 or (progressive and marker != 0xD9)
+    return True
+
+
+def rows_before_filler(data: bytes, header: JpegHeader) -> int | None:
+    """How many rows of a cut baseline file hold pixels: the decoder fills the rest with flat rows."""
+    if header.progressive:
+        return None
+    try:
+        grey = simplejpeg.decode_jpeg(data, "GRAY", strict=False)[:, :, 0]
+    except (ValueError, MemoryError):
+        return 0
+    flat = numpy.all(grey == grey[:, :1], axis=1)
+    return int(len(flat) - numpy.argmin(flat[::-1])) if not flat.all() else 0

@@ -1,0 +1,102 @@
+"""The table of labels: what each sample's class is, by its folder or by a row of a label file."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar, Self
+
+from dldoctor.fact import TableFact, Unavailable
+from dldoctor.facts.dataset.files import shown
+from dldoctor.facts.dataset.layout import Inventory
+
+_WHOLE = re.compile(r"[+-]?\d+")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_BLANK = re.compile(r"|nan|n/?a|null|none|-+|\?+|<na>", re.I)
+
+
+class LabelTable(TableFact):
+    """One row per label.
+
+    Columns:
+        source: the label file, or the folder whose folders are the classes. line: of the label file.
+        column: the header of the labels. named: whether that header says class or label.
+        picture: the file it is for; null where it is not there. split: where known.
+        text: the label as written. form: `index` (a whole number), `number`, `blank`, `name`.
+        value: as a number. name: the class name, for folders.
+    """
+
+    waiting_for: ClassVar[str] = "the labels"
+    schema: ClassVar[dict[str, str]] = {
+        "source": "String",
+        "line": "Int64",
+        "column": "String",
+        "named": "Boolean",
+        "picture": "String",
+        "split": "String",
+        "text": "String",
+        "form": "String",
+        "value": "Float64",
+        "name": "String",
+    }
+
+    @classmethod
+    def gather(cls, inventory: Inventory) -> Self:
+        rows = _of_folders(inventory) if inventory.class_folders else _of_files(inventory)
+        if not rows:
+            raise Unavailable("the dataset has no class labels")
+        import polars
+
+        return cls(polars.DataFrame(rows, schema={name: getattr(polars, kind) for name, kind in cls.schema.items()}))
+
+
+def _of_folders(inventory: Inventory) -> list[dict[str, Any]]:
+    """ImageFolder numbers the folders of each split by themselves, in the order of their names."""
+    numbers: dict[tuple[str | None, str], int] = {}
+    sources: dict[str | None, str] = {}
+    for split in dict.fromkeys(folder.split for folder in inventory.class_folders):
+        here = [folder for folder in inventory.class_folders if folder.split == split]
+        sources[split] = here[0].path.rpartition("/")[0] or "."
+        for number, folder in enumerate(sorted(here, key=lambda folder: folder.name)):
+            numbers[split, folder.name] = number
+    return [
+        {
+            "source": sources[picture.split],
+            "picture": picture.file.shown,
+            "split": picture.split,
+            "named": True,
+            "text": picture.label,
+            "form": "index",
+            "value": float(numbers[picture.split, picture.label]),
+            "name": picture.label,
+        }
+        for picture in inventory.pictures
+        if picture.label is not None
+    ]
+
+
+def _of_files(inventory: Inventory) -> list[dict[str, Any]]:
+    return [
+        {
+            "source": file.path,
+            "line": row.line,
+            "column": file.column,
+            "named": file.named,
+            "picture": row.picture and shown(row.picture),
+            "split": row.split,
+            "text": row.text,
+            "form": form_of(row.text),
+            "value": float(row.text) if form_of(row.text) in ("index", "number") else None,
+            "name": None,
+        }
+        for file in inventory.label_files
+        for row in file.rows
+    ]
+
+
+def form_of(text: str) -> str:
+    """What a label's text is: an index, some other number, a blank, or a name."""
+    if _WHOLE.fullmatch(text):
+        return "index"
+    if _NUMBER.fullmatch(text):
+        return "number"
+    return "blank" if _BLANK.fullmatch(text.strip()) else "name"

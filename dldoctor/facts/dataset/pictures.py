@@ -1,0 +1,60 @@
+"""The table of pictures."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from dldoctor.fact import TableFact
+from dldoctor.facts.dataset.layout import Inventory
+from dldoctor.facts.dataset.measurements import Measurements
+
+
+class ImageTable(TableFact):
+    """One row per picture file.
+
+    Columns, beside the path, its split and its label where the layout gives them:
+        size: bytes; -1 for a link to nowhere.
+        outcome: `decoded`; `failed` (known format, pixels lost), `unidentified` (no decoder knows it), `empty`,
+            `unsupported` (whole as far as one can see, of a kind that Pillow does not read), `unreadable` (the system
+            refused), `died` (the decoder killed its process), `timeout`, `skipped`.
+        message: the decoder's own words.
+        width, height, mode, bits, format, orientation: as the file says, the mode in Pillow's words.
+        rows_decoded, ends_early: of a failed file, rows before the fault and whether its end was met too soon.
+        head, blank: of an unidentified file, its first bytes (base64) and whether all are zero.
+        bytes_hash: of the file. pixels_hash: equal for equal pixels, whatever the metadata.
+        grey_mean, grey_deviation: of the small grey picture, 0 to 255 for 8 bits.
+    """
+
+    waiting_for: ClassVar[str] = "the pictures to be decoded"
+    schema: ClassVar[dict[str, str]] = {
+        "path": "String",
+        "split": "String",
+        "label": "String",
+        **{
+            name: kind
+            for name, kind in Measurements.schema.items()
+            if name not in ("path", "role", "mtime_ns", "grey", "distinct", "fractional")
+        },
+    }
+
+    @classmethod
+    def gather(cls, inventory: Inventory, measurements: Measurements) -> Self:
+        import polars
+
+        sorted_in = polars.DataFrame(
+            {
+                "path": [picture.file.shown for picture in inventory.pictures],
+                "split": [picture.split for picture in inventory.pictures],
+                "label": [picture.label for picture in inventory.pictures],
+            },
+            schema={"path": polars.String, "split": polars.String, "label": polars.String},
+        )
+        frame = measurements.of("picture").join(sorted_in, on="path", how="left", maintain_order="left")
+        return cls(frame.select(list(cls.schema)))
+
+    def identical(self) -> list[list[Any]]:
+        """Groups of rows with the same pixels. A picture of one constant colour shows nothing, so it is in no group."""
+        groups: dict[str, list[Any]] = {}
+        for row in self.where(self.col.outcome == "decoded", self.col.grey_deviation > 0):
+            groups.setdefault(row.pixels_hash, []).append(row)
+        return [group for group in groups.values() if len(group) > 1]

@@ -1,0 +1,43 @@
+"""A worker process: takes chunks of paths as lines of JSON on stdin, answers rows as lines of JSON on stdout.
+
+Started as `python -P -m dldoctor.facts.dataset.worker`: a process of our own rather than multiprocessing's, which would
+import the caller's `__main__` again and so asks every script for a guard.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+from dldoctor.facts.dataset.decode import measure
+
+#: seconds of results that may wait; the parent takes silence for a file that doesn't end
+FLUSH = 0.2
+
+
+def main() -> None:
+    # Ctrl-C reaches the whole group; the parent ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform.startswith("linux"):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG: die with the parent
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)  # a decoder's own words must not mix with the answers
+    for line in sys.stdin:
+        rows, last = [], time.monotonic()
+        chunk = json.loads(line)
+        for number, (path, role) in enumerate(chunk, 1):
+            rows.append(measure(path, role))
+            now = time.monotonic()
+            if number == len(chunk) or now - last > FLUSH:
+                answers.write(json.dumps(rows) + "\n")
+                answers.flush()
+                rows, last = [], now
+
+
+if __name__ == "__main__":
+    main()

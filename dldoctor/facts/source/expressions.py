@@ -1,0 +1,407 @@
+"""Expressions: what each of them holds."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from dldoctor.facts.source import vocabulary as words
+from dldoctor.facts.source.events import Event, Run
+from dldoctor.facts.source.roles import role
+from dldoctor.facts.source.text import SourceFile
+from dldoctor.facts.source.values import (
+    Class,
+    Collection,
+    Const,
+    Either,
+    Function,
+    Grad,
+    Loop,
+    Object,
+    Parameter,
+    Result,
+    Scope,
+    Symbol,
+    Value,
+    either,
+)
+
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b,
+    ast.Is: operator.is_, ast.IsNot: operator.is_not,
+}
+
+
+class Expressions:
+    """The part of the reader that evaluates; state of the entry being read lives here."""
+
+    file: SourceFile
+    scope: Scope
+    run: Run
+    loop: Loop | None
+    function: Function | None
+    grad: Grad
+    modes: dict[Value, str | None]
+    statement: ast.stmt | None
+    in_forward: int
+    #: branches around the present place
+    depth: int
+    left: int
+
+    def __init__(self) -> None:
+        #: modules from outside that `from x import *` brought into a scope
+        self.stars: dict[int, list[str]] = {}
+        self._kinds: dict[type[ast.AST], Callable[[Any], Value]] = {
+            ast.Name: self._name, ast.Attribute: self._attribute, ast.Call: self.call, ast.Constant: self._constant,
+            ast.BinOp: self._binary, ast.UnaryOp: self._unary, ast.Compare: self._compare, ast.BoolOp: self._boolean,
+            ast.Subscript: self._subscript, ast.Tuple: self._several, ast.List: self._several, ast.Set: self._several,
+            ast.Dict: self._dict, ast.IfExp: self._conditional, ast.Lambda: self._lambda, ast.Await: self._await,
+            ast.ListComp: self._comprehension, ast.SetComp: self._comprehension, ast.DictComp: self._comprehension,
+            ast.GeneratorExp: self._comprehension, ast.NamedExpr: self._walrus, ast.Starred: self._await,
+            ast.JoinedStr: self._text, ast.FormattedValue: self._await, ast.Yield: self._yield,
+            ast.YieldFrom: self._yield, ast.Slice: self._slice,
+        }
+
+    def call(self, node: ast.Call) -> Value:
+        raise NotImplementedError
+
+    def evaluate(self, node: ast.AST) -> Value:
+        kind = self._kinds.get(type(node))
+        return kind(node) if kind is not None else Result("unknown", (), node, self.file, self.loop, self.grad)
+
+    def emit(self, kind: str, node: ast.AST, value: Value, **details: Any) -> Event:
+        event = Event(kind, node, self.file, self.run, self.loop, value, grad=self.grad, function=self.function,
+                      statement=self.statement, **details)
+        self.run.events.append(event)
+        return event
+
+    def accumulated(self, node: ast.AST, value: Value, parts: tuple[Value, ...], name: str = "") -> None:
+        """A running sum or list takes something in, round after round; numbers and layers are of no interest."""
+        if self.loop is not None and any(isinstance(o, Result) and o.made_by not in words.GRAPHLESS
+                                         for part in parts[1:] for o in part.options):
+            self.emit("accumulate", node, value, arguments=parts, name=name)
+
+    def result(self, made_by: str, inputs: tuple[Value, ...], node: ast.AST, callee: Value | None = None) -> Result:
+        function = self.function.body_of if self.function is not None else None
+        return Result(made_by, inputs, node, self.file, self.loop, self.grad, callee, function)
+
+    # --- names and attributes --------------------------------------------------------------------------------
+
+    def _name(self, node: ast.Name) -> Value:
+        scope: Scope | None = self.scope
+        while scope is not None:
+            if (value := scope.names.get(node.id)) is not None:
+                return value
+            scope = scope.parent
+        if node.id in words.BUILTINS:
+            return Symbol(f"builtins.{node.id}", node, self.file)
+        return self._unbound(node)
+
+    def _unbound(self, node: ast.Name) -> Value:
+        top = self.scope
+        starred: list[str] = list(self.stars.get(id(top), ()))
+        while top.parent is not None:
+            top = top.parent
+            starred += self.stars.get(id(top), ())
+        for module in starred:
+            full = f"{module}.{node.id}"
+            if full in words.FUNCTIONAL_LOSSES or words.is_module(full) or words.is_optimizer(full) or words.is_loader(full):
+                return Symbol(full, node, self.file)
+        value = Parameter(node.id, node, self.file)
+        value.mark("unbound")
+        top.names[node.id] = value
+        return value
+
+    def _attribute(self, node: ast.Attribute) -> Value:
+        return self.attribute(self.evaluate(node.value), node.attr, node)
+
+    def attribute(self, value: Value, name: str, node: ast.AST) -> Value:
+        if isinstance(value, Symbol):
+            return Symbol(f"{value.name}.{name}", node, self.file)
+        if value.attrs is not None and (known := value.attrs.get(name)) is not None:
+            return known
+        if isinstance(value, Either):
+            return either(*(self.attribute(option, name, node) for option in value.options))
+        if isinstance(value, Object) and isinstance(value.kind, Class):
+            member = value.kind.member(name)
+            if isinstance(member, Function):
+                if any(isinstance(d, Symbol) and d.name == "builtins.property" for d in member.decorators):
+                    return self.inline(member.bound(value), (), {}, node)
+                static = any(isinstance(d, Symbol) and d.name == "builtins.staticmethod" for d in member.decorators)
+                return member if static else member.bound(value)
+            if member is not None:
+                return member
+        if isinstance(value, Class) and (member := value.member(name)) is not None:
+            return member
+        if name in ("data", "shape", "grad") or isinstance(value, (Result, Const, Collection)) and name != "module":
+            made: Value = self.result(f".{name}", (value,), node)
+        elif name == "module" and not isinstance(value, Object):
+            made = self.result(".module", (value,), node)
+        elif name == "module":
+            return value
+        else:
+            made = Parameter(name, node, self.file)
+        made.owner = value
+        if isinstance(value, (Object, Parameter, Class)):
+            if value.attrs is None:
+                value.attrs = {}
+            value.attrs[name] = made
+        return made
+
+    def inline(self, function: Function, arguments: tuple[Value, ...], keywords: dict[str, Value], node: ast.AST,
+               opened: bool = False) -> Value:
+        raise NotImplementedError
+
+    def bind(self, target: ast.AST, value: Value) -> None:
+        """Assignment to a target of any form."""
+        if isinstance(target, ast.Name):
+            self.scope.bind(target.id, value)
+        elif isinstance(target, ast.Attribute):
+            self._bind_attribute(target, value)
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            self._unpack(target, value)
+        elif isinstance(target, ast.Starred):
+            self.bind(target.value, self.result("unknown", (value,), target))
+        elif isinstance(target, ast.Subscript):
+            self._bind_item(target, value)
+
+    def _bind_attribute(self, target: ast.Attribute, value: Value) -> None:
+        owner = self.evaluate(target.value)
+        if target.attr == "requires_grad":
+            truth = self.truth(value)
+            owner.mark("frozen" if truth is False else "requires_grad")
+            for source in owner.inputs:  # an element of model.parameters()
+                source.mark("frozen" if truth is False else "thawed")
+        if target.attr == "grad":
+            self.emit("zero_grad", target, owner, name="grad =")
+        for each in owner.options:
+            if isinstance(each, Symbol):
+                self.emit("setattr", target, value, name=f"{each.name}.{target.attr}")
+                continue
+            if each.attrs is None:
+                each.attrs = {}
+            known = each.attrs.get(target.attr)
+            each.attrs[target.attr] = either(known, value) if known is not None and self.depth else value
+
+    def _bind_item(self, target: ast.Subscript, value: Value) -> None:
+        owner, key = self.evaluate(target.value), self.evaluate(target.slice)
+        if isinstance(owner, Symbol):
+            self.emit("setitem", target, value, name=owner.name, arguments=(key,))
+        for each in owner.options:
+            if isinstance(each, Collection):
+                each.items.append(value)
+                if each.keys is not None and isinstance(key, Const) and isinstance(key.value, (str, int)):
+                    each.keys[key.value] = value
+                else:
+                    each.keys = None
+            elif isinstance(each, (Result, Parameter)):
+                each.mark("written")
+
+    def _unpack(self, target: ast.Tuple | ast.List, value: Value) -> None:
+        names = target.elts
+        plain = not any(isinstance(name, ast.Starred) for name in names)
+        if isinstance(value, Collection) and value.kind in ("tuple", "list") and plain and len(value.items) == len(names):
+            for name, item in zip(names, value.items, strict=True):
+                self.bind(name, item)
+            return
+        for position, name in enumerate(names):
+            parts = []
+            for option in value.options:
+                if isinstance(option, Collection) and option.kind == "tuple" and plain and len(option.items) == len(names):
+                    parts.append(option.items[position])
+                else:
+                    parts.append(self._part(option, position, name))
+            self.bind(name, either(*parts))
+
+    def _part(self, value: Value, position: int, node: ast.AST) -> Value:
+        if isinstance(value, Result) and value.made_by == "enumerate" and position == 0:
+            return self.result("builtins.int", (), node)
+        if isinstance(value, Result) and value.made_by == "enumerate":
+            return self.element(value.inputs[0], node)
+        if isinstance(value, Result) and value.made_by in ("data", "loss", "forward"):
+            return self.result(value.made_by, value.inputs, node, value.callee) if value.made_by != "forward" \
+                else self.result("operator []", (value,), node)
+        return self.result("part", (value,), node)
+
+    # --- operators -------------------------------------------------------------------------------------------
+
+    def _constant(self, node: ast.Constant) -> Value:
+        return Const(node.value, node, self.file, self.loop)
+
+    def _binary(self, node: ast.BinOp) -> Value:
+        left, right = self.evaluate(node.left), self.evaluate(node.right)
+        if isinstance(left, Const) and isinstance(right, Const):
+            return Const(Ellipsis, node, self.file, self.loop)
+        if isinstance(left, Collection) and isinstance(right, Collection) and isinstance(node.op, ast.Add):
+            return Collection(left.kind, left.items + right.items, node, self.file, self.loop)
+        return self.result(f"operator {type(node.op).__name__}", (left, right), node)
+
+    def addends(self, value: Value) -> list[Value]:
+        """The leaves of an arithmetic expression."""
+        if isinstance(value, Result) and value.made_by.startswith("operator ") and value.made_by != "operator []":
+            return [leaf for part in value.inputs for leaf in self.addends(part)]
+        return [value]
+
+    def _unary(self, node: ast.UnaryOp) -> Value:
+        value = self.evaluate(node.operand)
+        if isinstance(node.op, ast.Not):
+            truth = self.truth(value)
+            return Const(not truth, node, self.file, self.loop) if truth is not None else self.result("compare", (), node)
+        if isinstance(value, Const) and isinstance(node.op, ast.USub) and isinstance(value.value, (int, float)):
+            return Const(-value.value, node, self.file, self.loop)
+        return self.result(f"operator {type(node.op).__name__}", (value,), node)
+
+    def _compare(self, node: ast.Compare) -> Value:
+        left = self.evaluate(node.left)
+        rights = [self.evaluate(each) for each in node.comparators]
+        if isinstance(left, Const) and len(rights) == 1 and left.value is not Ellipsis:
+            right, decide = rights[0], _COMPARE.get(type(node.ops[0]))
+            if decide is not None and isinstance(right, Const) and right.value is not Ellipsis:
+                try:
+                    return Const(bool(decide(left.value, right.value)), node, self.file, self.loop)
+                except TypeError:
+                    pass
+        return self.result("compare", (left, *rights), node)
+
+    def truth(self, value: Value) -> bool | None:
+        """Whether a condition is certain. Only literals are; an argument's default is not."""
+        if isinstance(value, Const) and value.value is not Ellipsis and not value.marked("default"):
+            return bool(value.value)
+        return None
+
+    def _boolean(self, node: ast.BoolOp) -> Value:
+        return either(*[self.evaluate(each) for each in node.values])
+
+    def _conditional(self, node: ast.IfExp) -> Value:
+        truth = self.truth(self.evaluate(node.test))
+        if truth is not None:
+            return self.evaluate(node.body if truth else node.orelse)
+        return either(self.evaluate(node.body), self.evaluate(node.orelse))
+
+    def _subscript(self, node: ast.Subscript) -> Value:
+        value, key = self.evaluate(node.value), self.evaluate(node.slice)
+        found = [self._item(option, key, node) for option in value.options]
+        return either(*found)
+
+    def _item(self, value: Value, key: Value, node: ast.Subscript) -> Value:
+        if isinstance(value, Collection):
+            if isinstance(key, Const) and isinstance(key.value, (str, int)):
+                if value.keys is not None and key.value in value.keys:
+                    return value.keys[key.value]
+                if value.kind in ("tuple", "list") and isinstance(key.value, int) and -len(value.items) <= key.value < len(value.items):
+                    return value.items[key.value]
+            if value.items and not isinstance(node.slice, ast.Slice):
+                return either(*value.items)
+            if isinstance(node.slice, ast.Slice):
+                return value
+        if isinstance(value, Symbol):
+            return Symbol(f"{value.name}[]", node, self.file)
+        if isinstance(key, Const) and isinstance(key.value, str) and isinstance(value, (Parameter, Object, Result)):
+            slot = f"[{key.value}]"
+            if value.attrs is None:
+                value.attrs = {}
+            if slot not in value.attrs:
+                value.attrs[slot] = self.result("operator []", (value,), node)
+            return value.attrs[slot]
+        if isinstance(value, Result) and value.made_by == "data":
+            return self.result("data", value.inputs, node)
+        return self.result("operator []", (value,), node)
+
+    def _slice(self, node: ast.Slice) -> Value:
+        for part in (node.lower, node.upper, node.step):
+            if part is not None:
+                self.evaluate(part)
+        return self.result("slice", (), node)
+
+    # --- several values --------------------------------------------------------------------------------------
+
+    def _several(self, node: ast.Tuple | ast.List | ast.Set) -> Value:
+        items = [self.evaluate(each) for each in node.elts]
+        return Collection(type(node).__name__.lower(), items, node, self.file, self.loop)
+
+    def _dict(self, node: ast.Dict) -> Value:
+        keys: dict[Any, Value] | None = {}
+        items = []
+        for key, each in zip(node.keys, node.values, strict=True):
+            value = self.evaluate(each)
+            items.append(value)
+            name = self.evaluate(key) if key is not None else None
+            if keys is not None and isinstance(name, Const) and isinstance(name.value, (str, int)):
+                keys[name.value] = value
+            else:
+                keys = None
+        return Collection("dict", items, node, self.file, self.loop, keys)
+
+    def element(self, value: Value, node: ast.AST) -> Value:
+        """What a loop over the value binds."""
+        if isinstance(value, Either):
+            return either(*(self.element(option, node) for option in value.options))
+        if isinstance(value, Collection) and value.items:
+            return either(*value.items)
+        if isinstance(value, Result) and value.made_by == "enumerate":
+            return value
+        if isinstance(value, Result) and value.made_by == "items":
+            key = self.result("builtins.str", (), node)
+            return Collection("tuple", [key, self.element(value.inputs[0], node)], node, self.file, self.loop)
+        if role(value) == "loader" or isinstance(value, Result) and value.made_by == "data":
+            return self.result("data", (value,), node)
+        if isinstance(value, Result) and value.made_by == "zip":
+            return Collection("tuple", [self.element(each, node) for each in value.inputs], node, self.file, self.loop)
+        if isinstance(value, Result) and value.made_by in ("builtins.range", "builtins.len"):
+            return self.result("builtins.int", (), node)
+        return self.result("part", (value,), node)
+
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> Value:
+        outer, loop = self.scope, self.loop
+        self.scope = Scope(outer)
+        for part in node.generators:
+            iterates = self.evaluate(part.iter)
+            self.bind(part.target, self.element(iterates, part.target))
+            for test in part.ifs:
+                self.evaluate(test)
+        if isinstance(node, ast.DictComp):
+            self.evaluate(node.key)
+            item = self.evaluate(node.value)
+        else:
+            item = self.evaluate(node.elt)
+        self.scope, self.loop = outer, loop
+        kind = {ast.DictComp: "dict", ast.SetComp: "set"}.get(type(node), "list")
+        return Collection(kind, [item], node, self.file, self.loop)
+
+    def _lambda(self, node: ast.Lambda) -> Value:
+        return Function(node, self.file, self.scope)
+
+    def _await(self, node: ast.Await | ast.Starred | ast.FormattedValue) -> Value:
+        return self.evaluate(node.value)
+
+    def _walrus(self, node: ast.NamedExpr) -> Value:
+        value = self.evaluate(node.value)
+        self.bind(node.target, value)
+        return value
+
+    def _text(self, node: ast.JoinedStr) -> Value:
+        for each in node.values:
+            if type(each) is ast.FormattedValue:
+                self.evaluate(each.value)
+        return Const(Ellipsis, node, self.file, self.loop)
+
+    def _yield(self, node: ast.Yield | ast.YieldFrom) -> Value:
+        value = self.evaluate(node.value) if node.value is not None else Const(None, node, self.file)
+        self.yielded(value)
+        return self.result("unknown", (), node)
+
+    def yielded(self, value: Value) -> None:
+        """A generator hands out a value."""
+
+    @staticmethod
+    def loaded(target: ast.expr) -> ast.expr:
+        """The target of an assignment as the expression that reads it."""
+        return target
+
+    def peek(self, target: ast.expr) -> Value | None:
+        """What a target held before the assignment; None where that was nothing."""
+        if isinstance(target, ast.Name):
+            return self.scope.lookup(target.id)
+        return self.evaluate(target)

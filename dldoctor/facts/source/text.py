@@ -1,0 +1,185 @@
+"""The text of one source file, and the way from a node of its tree to a place, a frame and an edit."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dldoctor.finding import CodeFrame, Edit, Edits, Place
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+#: the statement keywords and notations that came after Python 3.11 and that an older parser trips over
+_NEWER_SYNTAX = re.compile(r"f-string|^\s*type\s+\w+.*=|^\s*(?:async\s+)?(?:def|class)\s+\w+\s*\[|\bt['\"]|^\s*except\s+\w+\s*,")
+
+
+@dataclass(frozen=True)
+class ParseError:
+    """What the parser said, and where (line and column from 1)."""
+
+    message: str
+    line: int
+    column: int
+    end_column: int
+    #: the text looks like syntax of a newer Python than the one that reads it
+    newer: bool = False
+    too_deep: bool = False
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of Python source. `path` is relative to the subject's root, with forward slashes."""
+
+    path: str
+    text: str
+    encoding: str = "utf-8"
+    #: why there is no text: not readable, not decodable
+    trouble: str = ""
+
+    @functools.cached_property
+    def tree(self) -> ast.Module | ParseError:
+        """The syntax tree, or what keeps the text from having one."""
+        import warnings
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # invalid escapes in the examined text are not ours to print
+                return ast.parse(self.text.removeprefix("\ufeff"))
+        except SyntaxError as error:
+            return self._told(error)
+        except (RecursionError, MemoryError):
+            return ParseError("it nests too deeply for the parser", 1, 1, 2, too_deep=True)
+        except ValueError as error:  # a null character
+            return ParseError(str(error), 1, 1, 2)
+
+    def _told(self, error: SyntaxError) -> ParseError:
+        line, column = error.lineno or 1, error.offset or 1
+        same_line = error.end_lineno == error.lineno and error.end_offset is not None
+        end = error.end_offset if same_line and error.end_offset is not None else column + 1
+        line = min(line, len(self.lines) or 1)
+        newer = bool(_NEWER_SYNTAX.search(error.msg) or _NEWER_SYNTAX.search(self.line(line)))
+        return ParseError(error.msg, line, max(column, 1), max(end, column + 1), newer)
+
+    @functools.cached_property
+    def lines(self) -> list[str]:
+        """Lines without their ends, as the parser counts them (a form feed ends none)."""
+        return _LINE_END.split(self.text.removeprefix("\ufeff"))
+
+    def line(self, number: int) -> str:
+        return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
+
+    @functools.cached_property
+    def newline(self) -> str:
+        """The line end of this file."""
+        match = _LINE_END.search(self.text)
+        return match[0] if match else "\n"
+
+    @functools.cached_property
+    def _line_starts(self) -> list[int]:
+        starts, at = [0], 0
+        for piece in re.split(r"(\r\n|\r|\n)", self.text):
+            at += len(piece.encode("utf-8", "surrogatepass"))
+            if piece in ("\r\n", "\r", "\n"):
+                starts.append(at)
+        if self.text.startswith("\ufeff"):
+            starts[0] = 3
+        return starts
+
+    # --- from nodes to places ---------------------------------------------------------------------------------
+
+    def column(self, line: int, offset: int) -> int:
+        """A column from 1 in characters, from the parser's offset in UTF-8 bytes."""
+        return len(self.line(line).encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace")) + 1
+
+    def place(self, node: ast.AST) -> Place:
+        line, offset = node.lineno, node.col_offset  # type: ignore[attr-defined]  # only placed nodes are asked
+        return Place(self.path, line=line, column=self.column(line, offset))
+
+    def frame(self, node: ast.AST, label: str = "") -> CodeFrame:
+        """The node's first line with carets under it."""
+        line, offset = node.lineno, node.col_offset  # type: ignore[attr-defined]  # as above
+        text = self.line(line)
+        last = node.end_lineno == line  # type: ignore[attr-defined]  # as above
+        end = self.column(line, node.end_col_offset) if last else len(text.rstrip()) + 1  # type: ignore[attr-defined]
+        start = self.column(line, offset)
+        return CodeFrame(self.path, line, text, start, max(end, start + 1), label)
+
+    def segment(self, node: ast.AST) -> str:
+        """The text of a node as written."""
+        start, end = self.span(node)
+        return self.text.encode("utf-8", "surrogatepass")[start:end].decode("utf-8", "replace")
+
+    def span(self, node: ast.AST) -> tuple[int, int]:
+        """Start and end of a node in UTF-8 bytes."""
+        return (self._line_starts[node.lineno - 1] + node.col_offset,  # type: ignore[attr-defined]  # as above
+                self._line_starts[node.end_lineno - 1] + node.end_col_offset)  # type: ignore[attr-defined]
+
+    def line_start(self, line: int) -> int:
+        return self._line_starts[line - 1]
+
+    def indent(self, node: ast.AST) -> str | None:
+        """The blanks before a node that is the first thing on its line, else None."""
+        before = self.line(node.lineno).encode()[: node.col_offset].decode("utf-8", "replace")  # type: ignore[attr-defined]
+        return before if not before.strip() else None
+
+    # --- edits -----------------------------------------------------------------------------------------------
+
+    @property
+    def editable(self) -> bool:
+        """Whether byte ranges of the UTF-8 text are byte ranges of the file."""
+        return self.encoding == "utf-8" and not self.path.endswith(".ipynb")
+
+    def replace(self, node: ast.AST, text: str) -> Edit:
+        return Edit(self.path, *self.span(node), text)
+
+    def append(self, node: ast.AST, text: str) -> Edit:
+        """Put text right behind an expression, in parentheses where it would bind to its last part alone."""
+        end = self.span(node)[1]
+        if isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.Subscript)):
+            return Edit(self.path, end, end, text)
+        return self.replace(node, f"({self.segment(node)}){text}")
+
+    def append_argument(self, last: ast.AST, text: str) -> Edit:
+        """Put text behind the last argument of a call."""
+        end = self.span(last)[1]
+        return Edit(self.path, end, end, text)
+
+    def whole_lines(self, statement: ast.stmt) -> str:
+        """The lines of a statement as written, comments included."""
+        return self.newline.join(self.line(n) for n in range(statement.lineno, (statement.end_lineno or statement.lineno) + 1))
+
+    def without_line(self, statement: ast.stmt) -> Edit:
+        """Take out a statement that stands on lines of its own, comment and line end included."""
+        end = statement.end_lineno or statement.lineno
+        stop = self.line_start(end + 1) if end < len(self._line_starts) else len(self.text.encode("utf-8", "surrogatepass"))
+        return Edit(self.path, self.line_start(statement.lineno), stop, "")
+
+    def insert_before(self, statement: ast.AST, text: str) -> Edit:
+        """Put a statement before another one, on a line of its own where that stands on one."""
+        at = self.span(statement)[0]
+        blanks = self.indent(statement)
+        return Edit(self.path, at, at, f"{text}; " if blanks is None else f"{text}{self.newline}{blanks}")
+
+    def wrap(self, statement: ast.stmt, header: str) -> list[Edit] | None:
+        """Put a statement under `header:`, one level deeper; None where a text over several lines would change."""
+        blanks = self.indent(statement)
+        if blanks is None:
+            return None
+        strings = (n for n in ast.walk(statement)
+                   if isinstance(n, (ast.JoinedStr, ast.Constant)) and n.end_lineno != n.lineno)
+        if any(isinstance(n, ast.JoinedStr) or isinstance(n.value, (str, bytes)) for n in strings):
+            return None
+        deeper = "\t" if "\t" in blanks else "    "
+        first = self.line_start(statement.lineno)
+        edits = [Edit(self.path, first, first, f"{blanks}{header}:{self.newline}{deeper}")]
+        for number in range(statement.lineno + 1, (statement.end_lineno or statement.lineno) + 1):
+            if self.line(number).strip():
+                edits.append(Edit(self.path, self.line_start(number), self.line_start(number), deeper))
+        return edits
+
+    def fix(self, summary: str, edits: Iterable[Edit] | None, *, safe: bool = True) -> Edits | str:
+        """Edits where the file can take them, the words alone where it can't."""
+        chosen = tuple(edits or ())
+        return Edits(summary, chosen, safe=safe) if chosen and self.editable else summary
