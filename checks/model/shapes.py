@@ -107,7 +107,7 @@ def conv_in_channels_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
             yield _finding(
                 fault,
                 "{layer} declares {declared} channels, {arriving} arrive",
-                _number_fix(mismatches, fault, ""),
+                _number_fix(mismatches, fault, "and groups that divide it" if "groups=" in fault.what else ""),
                 values,
             )
 

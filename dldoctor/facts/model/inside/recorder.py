@@ -50,7 +50,10 @@ def what(module: torch.nn.Module) -> str:
         names = ("output_size",) if "Adaptive" in kind else ("kernel_size",)
     elif "BatchNorm" in kind or "InstanceNorm" in kind:
         names = ("num_features",)
-    return f"{kind}({', '.join(_number(getattr(module, name)) for name in names if hasattr(module, name))})"
+    values = [_number(getattr(module, name)) for name in names if hasattr(module, name)]
+    if getattr(module, "groups", 1) > 1:
+        values.append(f"groups={module.groups}")
+    return f"{kind}({', '.join(values)})"
 
 
 def _number(value: Any) -> str:
