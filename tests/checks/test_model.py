@@ -3,6 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from dldoctor.checks.losses import softmax_before_cross_entropy, wrong_target_dtype, wrong_target_shape
+from dldoctor.checks.model.forward import batchnorm_single_value
+from dldoctor.checks.model.memory import will_not_fit
+from dldoctor.checks.model.outputs import classes_mismatch, softmax_in_model
+from dldoctor.checks.model.registration import unregistered_layers
+from dldoctor.checks.model.shapes import linear_in_features_mismatch
 
 from dldoctor import (
     BatchSize,
@@ -18,12 +24,6 @@ from dldoctor import (
     ShapeMismatches,
     SingleValues,
 )
-from dldoctor.checks.losses import softmax_before_cross_entropy, wrong_target_dtype, wrong_target_shape
-from dldoctor.checks.model.forward import batchnorm_single_value
-from dldoctor.checks.model.memory import will_not_fit
-from dldoctor.checks.model.outputs import classes_mismatch, softmax_in_model
-from dldoctor.checks.model.registration import unregistered_layers
-from dldoctor.checks.model.shapes import linear_in_features_mismatch
 from dldoctor.facts.model.record import (
     Argument,
     HiddenLayer,

@@ -204,5 +204,5 @@ def test_inputs_and_target_are_learned_from_the_first_item(net: Path) -> None:
 
 
 def test_bad_input_of_the_request_is_raised_before_anything_runs(net: Path) -> None:
-    with pytest.raises(BadInput, match="write FILE.py:NAME"):
+    with pytest.raises(BadInput, match=r"write FILE\.py:NAME"):
         examine_model("net.py")

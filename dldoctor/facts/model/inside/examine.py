@@ -34,7 +34,7 @@ def examine(arguments: Mapping[str, Any], send: Send) -> None:
         init(module, *args, **kwargs)
         places.note_making(module)
 
-    torch.nn.Module.__init__ = noted  # type: ignore[method-assign,assignment]
+    torch.nn.Module.__init__ = noted  # type: ignore[method-assign,assignment]  # patched on purpose
     send("phase", "import")
     with runtime.uninitialised(), OnCpu():
         found = load(arguments["target"], arguments["folder"])

@@ -42,8 +42,8 @@ def prepare() -> None:
     if "torch._dynamo" not in sys.modules:
         _postpone_compiler(torch)
     logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL + 1)
-    torch.compile = _identity  # type: ignore[assignment]
-    torch.nn.Module.compile = lambda self, *_, **__: None  # type: ignore[method-assign]
+    torch.compile = _identity  # type: ignore[assignment]  # patched on purpose
+    torch.nn.Module.compile = lambda self, *_, **__: None  # type: ignore[method-assign]  # patched on purpose
     torch.backends.mha.set_fastpath_enabled(False)
     torch.hub.load_state_dict_from_url = lambda *_, **__: NoWeights()
     load = torch.nn.Module.load_state_dict
@@ -53,7 +53,7 @@ def prepare() -> None:
             return torch.nn.modules.module._IncompatibleKeys([], [])
         return load(self, state, *args, **kwargs)
 
-    torch.nn.Module.load_state_dict = load_state_dict  # type: ignore[method-assign,assignment]
+    torch.nn.Module.load_state_dict = load_state_dict  # type: ignore[method-assign,assignment]  # patched on purpose
 
 
 def _postpone_compiler(torch: Any) -> None:
