@@ -12,12 +12,18 @@ _INDEXED = ("cross_entropy", "nll_loss")
 _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
-@check("LOS001", Severity.ERROR, since="0.1", symptoms=(
-    "0D or 1D target tensor expected, multi-target not supported", "multi-target not supported at",
-    "only batches of spatial targets supported (3D tensors) but got targets of dimension: 4",
-    "Expected target size {shape}, got {shape}",
-    "Target size ({shape}) must be the same as input size ({shape})",
-))
+@check(
+    "LOS001",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=(
+        "0D or 1D target tensor expected, multi-target not supported",
+        "multi-target not supported at",
+        "only batches of spatial targets supported (3D tensors) but got targets of dimension: 4",
+        "Expected target size {shape}, got {shape}",
+        "Target size ({shape}) must be the same as input size ({shape})",
+    ),
+)
 def wrong_target_shape(loss: LossProbe) -> Iterator[Finding]:
     """The target's shape does not belong to the output's.
 
@@ -30,19 +36,35 @@ def wrong_target_shape(loss: LossProbe) -> Iterator[Finding]:
         return
     x, y = call.input_shape, call.target_shape
     wanted = x if call.function in _BINARY else (x[0], *x[2:]) if len(x) > 1 else ()
-    if y == wanted or y == x and call.target_dtype.startswith(("float", "bfloat")):
+    if y == wanted or (y == x and call.target_dtype.startswith(("float", "bfloat"))):
         return
-    yield _finding(loss.run, call, "{function} gets a target of shape {target} for an output of shape {output}, and wants {wanted}",
-                   _shape_fix(call, wanted), target=_shown(y), output=_shown(x), wanted=_shown(wanted), error=loss.run.error)
+    yield _finding(
+        loss.run,
+        call,
+        "{function} gets a target of shape {target} for an output of shape {output}, and wants {wanted}",
+        _shape_fix(call, wanted),
+        target=_shown(y),
+        output=_shown(x),
+        wanted=_shown(wanted),
+        error=loss.run.error,
+    )
 
 
-@check("LOS002", Severity.ERROR, since="0.1", unless=("LOS001",), symptoms=(
-    "expected scalar type Long but found Float", "expected target dtype to be Long or Byte, but got {dtype}",
-    '"nll_loss_forward_reduce_cuda_kernel_2d_index" not implemented for \'Float\'',
-    '"nll_loss_forward_reduce_cuda_kernel_2d_index" not implemented for \'Int\'',
-    "Expected object of scalar type Long but got scalar type Float", "Found dtype Long but expected Float",
-    "result type Float can't be cast to the desired output type Long",
-))
+@check(
+    "LOS002",
+    Severity.ERROR,
+    since="0.1",
+    unless=("LOS001",),
+    symptoms=(
+        "expected scalar type Long but found Float",
+        "expected target dtype to be Long or Byte, but got {dtype}",
+        "\"nll_loss_forward_reduce_cuda_kernel_2d_index\" not implemented for 'Float'",
+        "\"nll_loss_forward_reduce_cuda_kernel_2d_index\" not implemented for 'Int'",
+        "Expected object of scalar type Long but got scalar type Float",
+        "Found dtype Long but expected Float",
+        "result type Float can't be cast to the desired output type Long",
+    ),
+)
 def wrong_target_dtype(loss: LossProbe) -> Iterator[Finding]:
     """The target's dtype is not the one that the loss takes.
 
@@ -64,8 +86,15 @@ def wrong_target_dtype(loss: LossProbe) -> Iterator[Finding]:
             return
         wanted = call.input_dtype
         fix = f"target.to(torch.{wanted})" if floating else "target.float()"
-    yield _finding(loss.run, call, "{function} gets a target of dtype {dtype} and wants {wanted}", fix,
-                   dtype=call.target_dtype, wanted=wanted, error=loss.run.error)
+    yield _finding(
+        loss.run,
+        call,
+        "{function} gets a target of dtype {dtype} and wants {wanted}",
+        fix,
+        dtype=call.target_dtype,
+        wanted=wanted,
+        error=loss.run.error,
+    )
 
 
 @check("LOS004", Severity.ERROR, since="0.1")
@@ -80,13 +109,23 @@ def softmax_before_cross_entropy(loss: LossProbe) -> Iterator[Finding]:
     for call in loss.run.calls:
         own = not call.in_model and call.input_is in ("softmax", "sigmoid")
         if own and call.function in ("cross_entropy", "binary_cross_entropy_with_logits"):
-            yield _finding(loss.run, call, "{function} gets the output of a {kind} and applies its own",
-                           f"hand the logits to {call.function}", kind=call.input_is)
+            yield _finding(
+                loss.run,
+                call,
+                "{function} gets the output of a {kind} and applies its own",
+                f"hand the logits to {call.function}",
+                kind=call.input_is,
+            )
             return
         if call.function == "nll_loss" and call.input_is in ("softmax", "sigmoid", "linear", "conv", "relu"):
             made = {"softmax": "probabilities", "sigmoid": "probabilities"}.get(call.input_is, "logits")
-            yield _finding(loss.run, call, "nll_loss gets {made} and wants log-probabilities",
-                           "take cross_entropy on logits, or end in log_softmax(dim=1)", made=made)
+            yield _finding(
+                loss.run,
+                call,
+                "nll_loss gets {made} and wants log-probabilities",
+                "take cross_entropy on logits, or end in log_softmax(dim=1)",
+                made=made,
+            )
             return
 
 
@@ -101,10 +140,21 @@ def _finding(run: LossRun, call: LossCall, template: str, fix: str, **values: An
     """At the line that is wrong: the criterion's for a target, the operation before it for what it is given."""
     at = run.place if run.error else call.place
     layer = call.layer if not run.error else ""
-    table = Table(("", "shape", "dtype"), (("output", _shown(call.input_shape), call.input_dtype),
-                                           ("target", _shown(call.target_shape), call.target_dtype)))
-    return Finding(Place(at.path if at else None, at.line if at else None, layer=layer or None), template,
-                   show=table, fix=fix, function=call.function, **values)
+    table = Table(
+        ("", "shape", "dtype"),
+        (
+            ("output", _shown(call.input_shape), call.input_dtype),
+            ("target", _shown(call.target_shape), call.target_dtype),
+        ),
+    )
+    return Finding(
+        Place(at.path if at else None, at.line if at else None, layer=layer or None),
+        template,
+        show=table,
+        fix=fix,
+        function=call.function,
+        **values,
+    )
 
 
 def _shown(shape: tuple[int, ...]) -> str:

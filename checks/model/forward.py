@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor import BatchSize, CodeFrame, Finding, ForwardEnd, Place, Severity, SingleValues, Table, check
+from dldoctor import BatchSize, Finding, ForwardEnd, Place, Severity, SingleValues, Table, check
+from dldoctor.facts.model.frames import line_frame
+from dldoctor.facts.model.record import Place as Line
+from dldoctor.finding import Exhibit
 
-_DOING = {"start": "while torch was imported", "import": "while it was imported", "build": "while the network was made",
-          "forward": "in forward", "loss": "in the loss", "memory": "in forward or backward"}
+_DOING = {
+    "start": "while torch was imported",
+    "import": "while it was imported",
+    "build": "while the network was made",
+    "forward": "in forward",
+    "loss": "in the loss",
+    "memory": "in forward or backward",
+}
 
 
 @check("MOD005", Severity.ERROR, since="0.1")
@@ -20,34 +29,50 @@ def forward_fails(forward: ForwardEnd) -> Iterator[Finding]:
     """
     if forward.end not in ("done", "exception"):
         last = forward.stack[-1] if forward.stack else None
-        yield Finding(Place(last.path, last.line) if last else None, "the network {detail} {doing}",
-                      detail=forward.end_detail, doing=_DOING.get(forward.phase, ""), output=forward.last_line,
-                      show=_stack(forward), fix=_end_fix(forward.end))
+        yield Finding(
+            Place(last.path, last.line) if last else None,
+            "the network {detail} {doing}",
+            detail=forward.end_detail,
+            doing=_DOING.get(forward.phase, ""),
+            output=forward.last_line,
+            show=_stack(forward),
+            fix=_end_fix(forward.end),
+        )
     if forward.build_failed is not None:
         frame = forward.build_failed.frames[-1] if forward.build_failed.frames else {}
-        text = frame.get("text") or ""
-        code = [CodeFrame(frame["path"], frame["line"], text, len(text) - len(text.lstrip()) + 1, len(text) + 1)] \
-            if text else []
-        yield Finding(Place(frame.get("path"), frame.get("line")), "the constructor raises {error}",
-                      error=forward.build_failed.error,
-                      show=[*code, *_locals(tuple((frame.get("locals") or {}).items()))])
+        code: list[Exhibit] = (
+            list(line_frame(Line(frame["path"], frame["line"], frame.get("text") or ""))) if frame else []
+        )
+        yield Finding(
+            Place(frame.get("path"), frame.get("line")),
+            "the constructor raises {error}",
+            error=forward.build_failed.error,
+            show=[*code, *_locals(tuple((frame.get("locals") or {}).items()))],
+        )
     for fault in forward.faults:
         at = fault.place
-        show: list[CodeFrame | Table] = []
-        if at is not None and at.text:
-            first = len(at.text) - len(at.text.lstrip()) + 1
-            show.append(CodeFrame(at.path, at.line, at.text, first, len(at.text) + 1))
-        show += _locals(fault.tensors)
+        show: list[Exhibit] = [*line_frame(at), *_locals(fault.tensors)]
         where = fault.layer or fault.function or "forward"
-        yield Finding(Place(at.path if at else None, at.line if at else None, layer=fault.layer or None),
-                      "{where} raises {error}", where=where, error=fault.error, function=fault.function, show=show,
-                      fix=fault.advice or None)
+        yield Finding(
+            Place(at.path if at else None, at.line if at else None, layer=fault.layer or None),
+            "{where} raises {error}",
+            where=where,
+            error=fault.error,
+            function=fault.function,
+            show=show,
+            fix=fault.advice or None,
+        )
 
 
-@check("MOD009", Severity.ERROR, since="0.1", symptoms=(
-    "Expected more than 1 value per channel when training, got input size {shape}",
-    "Expected more than 1 spatial element when training, got input size {shape}",
-))
+@check(
+    "MOD009",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=(
+        "Expected more than 1 value per channel when training, got input size {shape}",
+        "Expected more than 1 spatial element when training, got input size {shape}",
+    ),
+)
 def batchnorm_single_value(norms: SingleValues, batch: BatchSize | None) -> Iterator[Finding]:
     """A normalisation gets one value per channel, whose variance is nothing.
 
@@ -59,13 +84,20 @@ def batchnorm_single_value(norms: SingleValues, batch: BatchSize | None) -> Iter
         if norm.over_batch and (batch is None or batch.size > 1):
             continue
         at = norm.made
-        show = [CodeFrame(at.path, at.line, at.text, len(at.text) - len(at.text.lstrip()) + 1, len(at.text) + 1)] if at else []
         size = "a batch of 1" if norm.over_batch else f"a map of {' x '.join(map(str, norm.shape[1:]))}"
-        yield Finding(Place(at.path if at else None, at.line if at else None, layer=norm.layer),
-                      "{layer}, {what}, gets one value per channel from {size}", layer=norm.layer, what=norm.what, size=size,
-                      shape=list(norm.shape), show=show,
-                      fix="train with a batch of 2 or more (DataLoader(..., drop_last=True) for the last one), or write "
-                      "nn.GroupNorm" if norm.over_batch else "normalise before the map shrinks to 1 x 1, or write nn.GroupNorm")
+        yield Finding(
+            Place(at.path if at else None, at.line if at else None, layer=norm.layer),
+            "{layer}, {what}, gets one value per channel from {size}",
+            layer=norm.layer,
+            what=norm.what,
+            size=size,
+            shape=list(norm.shape),
+            show=line_frame(at),
+            fix="train with a batch of 2 or more (DataLoader(..., drop_last=True) for the last one), or write "
+            "nn.GroupNorm"
+            if norm.over_batch
+            else "normalise before the map shrinks to 1 x 1, or write nn.GroupNorm",
+        )
 
 
 def _stack(forward: ForwardEnd) -> list[Table]:

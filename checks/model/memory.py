@@ -9,11 +9,25 @@ from dldoctor import Finding, GpuMemoryAsked, MemoryDemand, Severity, Table, che
 _MIB = 1 << 20
 
 
-@check("MEM001", Severity.ERROR, Severity.WARNING, since="0.1", symptoms=(
-    "CUDA out of memory. Tried to allocate {amount}", "CUDA error: out of memory",
-))
-def will_not_fit(demand: MemoryDemand, gpu: GpuMemoryAsked, *, context_mib: int = 550, allocator: float = 1.11,
-                 allocator_low: float = 1.0, allocator_high: float = 1.27) -> Iterator[Finding]:
+@check(
+    "MEM001",
+    Severity.ERROR,
+    Severity.WARNING,
+    since="0.1",
+    symptoms=(
+        "CUDA out of memory. Tried to allocate {amount}",
+        "CUDA error: out of memory",
+    ),
+)
+def will_not_fit(
+    demand: MemoryDemand,
+    gpu: GpuMemoryAsked,
+    *,
+    context_mib: int = 550,
+    allocator: float = 1.11,
+    allocator_low: float = 1.0,
+    allocator_high: float = 1.27,
+) -> Iterator[Finding]:
     """The step asks for more memory than the GPU has.
 
     Parameters, gradients, the optimizer's state and what forward keeps for backward must lie there at once; on top
@@ -22,30 +36,48 @@ def will_not_fit(demand: MemoryDemand, gpu: GpuMemoryAsked, *, context_mib: int 
     Fix: a smaller batch with gradient accumulation, bfloat16 autocast, or activation checkpointing.
     """
     live = demand.peak(demand.batch)
-    low, middle, high = (int(live * factor) + context_mib * _MIB for factor in (allocator_low, allocator, allocator_high))
+    low, middle, high = (
+        int(live * factor) + context_mib * _MIB for factor in (allocator_low, allocator, allocator_high)
+    )
     if high <= gpu.bytes:
         return
     severity = Severity.ERROR if low > gpu.bytes else Severity.WARNING
     room = gpu.bytes - context_mib * _MIB
     fits = int((room / allocator_high - demand.fixed) / demand.per_sample) if demand.per_sample else 0
     assumed = " (assumed: --optimizer)" if demand.optimizer_assumed else ""
-    rows = [("parameters and buffers", demand.parameters + demand.buffers), ("gradients", demand.gradients),
-            (f"optimizer state, {demand.optimizer_name}{assumed}", demand.optimizer),
-            (f"activations at batch {demand.batch}", demand.activations), ("temporaries at the peak", demand.temporaries),
-            ("CUDA context", context_mib * _MIB)]
+    rows = [
+        ("parameters and buffers", demand.parameters + demand.buffers),
+        ("gradients", demand.gradients),
+        (f"optimizer state, {demand.optimizer_name}{assumed}", demand.optimizer),
+        (f"activations at batch {demand.batch}", demand.activations),
+        ("temporaries at the peak", demand.temporaries),
+        ("CUDA context", context_mib * _MIB),
+    ]
     if fits >= 1:
-        fix = (f"the largest batch that surely fits is {fits}; gradient accumulation keeps the effective batch; "
-               f"torch.autocast('cuda', torch.bfloat16) about halves the {_size(demand.activations)} of activations, "
-               "torch.utils.checkpoint saves more of them")
+        fix = (
+            f"the largest batch that surely fits is {fits}; gradient accumulation keeps the effective batch; "
+            f"torch.autocast('cuda', torch.bfloat16) about halves the {_size(demand.activations)} of activations, "
+            "torch.utils.checkpoint saves more of them"
+        )
     else:
-        fix = ("no batch fits: parameters, gradients and optimizer state alone take "
-               f"{_size(demand.parameters + demand.gradients + demand.optimizer)}; an optimizer with less state, "
-               "bfloat16 parameters, or sharding over several GPUs (FSDP)")
+        fix = (
+            "no batch fits: parameters, gradients and optimizer state alone take "
+            f"{_size(demand.parameters + demand.gradients + demand.optimizer)}; an optimizer with less state, "
+            "bfloat16 parameters, or sharding over several GPUs (FSDP)"
+        )
     yield Finding(
-        None, "a step at batch {batch} takes {low} to {high} of GPU memory, {middle} most likely, of {gpu}",
-        severity=severity, batch=demand.batch, low=_size(low), high=_size(high), middle=_size(middle), gpu=_size(gpu.bytes),
-        largest_batch=max(fits, 0), fix=fix,
-        show=Table(("for", "memory"), tuple((name, _size(size)) for name, size in rows)))
+        None,
+        "a step at batch {batch} takes {low} to {high} of GPU memory, {middle} most likely, of {gpu}",
+        severity=severity,
+        batch=demand.batch,
+        low=_size(low),
+        high=_size(high),
+        middle=_size(middle),
+        gpu=_size(gpu.bytes),
+        largest_batch=max(fits, 0),
+        fix=fix,
+        show=Table(("for", "memory"), tuple((name, _size(size)) for name, size in rows)),
+    )
 
 
 def _size(size: int) -> str:

@@ -5,17 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dldoctor import ClassesAsked, CodeFrame, Edit, Edits, Finding, LossProbe, ModelOutputs, Place, Severity, check
+from dldoctor.facts.model.frames import argument_frame, line_frame
 from dldoctor.facts.model.record import OutputEnd
 
 #: losses that compare an output per class with a label
 _CLASSIFIES = frozenset(("cross_entropy", "nll_loss", "multi_margin_loss"))
 _BINARY = frozenset(("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss"))
-_SQUASHED = {"softmax": "a softmax", "sigmoid": "a sigmoid", "log_softmax": "a log_softmax", "logsigmoid": "a logsigmoid"}
+_SQUASHED = {
+    "softmax": "a softmax",
+    "sigmoid": "a sigmoid",
+    "log_softmax": "a log_softmax",
+    "logsigmoid": "a logsigmoid",
+}
 
 
-@check("MOD006", Severity.ERROR, Severity.WARNING, since="0.1", unless=("LBL001",), symptoms=(
-    "Assertion `t >= 0 && t < n_classes` failed", "Target 10 is out of bounds.",
-))
+@check(
+    "MOD006",
+    Severity.ERROR,
+    Severity.WARNING,
+    since="0.1",
+    unless=("LBL001",),
+    symptoms=(
+        "Assertion `t >= 0 && t < n_classes` failed",
+        "Target 10 is out of bounds.",
+    ),
+)
 def classes_mismatch(ends: ModelOutputs, classes: ClassesAsked, loss: LossProbe | None) -> Iterator[Finding]:
     """The network has another number of outputs than there are classes.
 
@@ -30,13 +44,21 @@ def classes_mismatch(ends: ModelOutputs, classes: ClassesAsked, loss: LossProbe 
     functions = {call.function for call in loss.run.calls} if loss else set()
     if loss is not None and not functions & (_CLASSIFIES | _BINARY):
         return  # a regression, an embedding, a criterion of its own: the width says nothing about classes
-    if width == count or width == 1 and count <= 2 or width == 2 and count == 1:
+    if width == count or (width == 1 and count <= 2) or (width == 2 and count == 1):
         return
-    if len(main.shape) > 1 and width == count + 1 or len(main.shape) == 2:
+    if (len(main.shape) > 1 and width == count + 1) or len(main.shape) == 2:
         return  # maps often count the background; sequences have a vocabulary
     severity = Severity.WARNING if width == count + 1 else Severity.ERROR
-    yield Finding(_place(main), "{layer} gives {width} outputs for {count} classes", severity=severity,
-                  layer=main.head, width=width, count=count, show=_frame(main, f"write {count}"), fix=_width_fix(main, count))
+    yield Finding(
+        _place(main),
+        "{layer} gives {width} outputs for {count} classes",
+        severity=severity,
+        layer=main.head,
+        width=width,
+        count=count,
+        show=_frame(main, f"write {count}"),
+        fix=_width_fix(main, count),
+    )
 
 
 @check("MOD008", Severity.ERROR, since="0.1", unless=("LOS004",))
@@ -48,19 +70,23 @@ def softmax_in_model(ends: ModelOutputs, loss: LossProbe) -> Iterator[Finding]:
     Fix: end in logits; apply the softmax or sigmoid where predictions are read.
     """
     for call in loss.run.calls:
-        doubled = (call.function == "cross_entropy" and call.input_is in ("softmax", "sigmoid")
-                   or call.function == "binary_cross_entropy_with_logits" and call.input_is in (
-                       "softmax", "sigmoid", "log_softmax", "logsigmoid"))
+        doubled = (call.function == "cross_entropy" and call.input_is in ("softmax", "sigmoid")) or (
+            call.function == "binary_cross_entropy_with_logits"
+            and call.input_is in ("softmax", "sigmoid", "log_softmax", "logsigmoid")
+        )
         if not doubled or not call.in_model:
             continue
         at = call.place
-        show = [CodeFrame(at.path, at.line, at.text, len(at.text) - len(at.text.lstrip()) + 1, len(at.text) + 1)] \
-            if at and at.text else []
         instead = "nn.NLLLoss over log_softmax" if call.function == "cross_entropy" else "nn.BCELoss"
-        yield Finding(Place(at.path if at else None, at.line if at else None, layer=call.layer or None),
-                      "the network ends in {end}, and {function} applies its own", end=_SQUASHED[call.input_is],
-                      function=call.function, layer=call.layer, show=show,
-                      fix=f"return the logits and apply it only where predictions are read; or take {instead}")
+        yield Finding(
+            Place(at.path if at else None, at.line if at else None, layer=call.layer or None),
+            "the network ends in {end}, and {function} applies its own",
+            end=_SQUASHED[call.input_is],
+            function=call.function,
+            layer=call.layer,
+            show=line_frame(at),
+            fix=f"return the logits and apply it only where predictions are read; or take {instead}",
+        )
         return
 
 
@@ -71,12 +97,8 @@ def _place(end: OutputEnd) -> Place:
 
 def _frame(end: OutputEnd, label: str) -> list[CodeFrame]:
     if end.head_argument is not None:
-        at = end.head_argument.place
-        return [CodeFrame(at.path, at.line, at.text, end.head_argument.column, end.head_argument.end_column, label)]
-    made = end.head_made
-    if made is None or not made.text:
-        return []
-    return [CodeFrame(made.path, made.line, made.text, len(made.text) - len(made.text.lstrip()) + 1, len(made.text) + 1)]
+        return [argument_frame(end.head_argument, label)]
+    return line_frame(end.head_made)
 
 
 def _width_fix(end: OutputEnd, count: int) -> str | Edits:
@@ -85,5 +107,8 @@ def _width_fix(end: OutputEnd, count: int) -> str | Edits:
     argument = end.head_argument
     if argument is None or not argument.literal:
         return f"make {end.head} with {parameter}={count}"
-    return Edits(f"{kind}({parameter}={count})",
-                 (Edit(argument.place.path, argument.start, argument.end, str(count)),), safe=False)
+    return Edits(
+        f"{kind}({parameter}={count})",
+        (Edit(argument.place.path, argument.start, argument.end, str(count)),),
+        safe=False,
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor import CodeFrame, Finding, HiddenLayers, Place, Severity, check
+from dldoctor import Finding, HiddenLayers, Place, Severity, check
+from dldoctor.facts.model.frames import line_frame
 from dldoctor.facts.model.record import HiddenLayer
 
 
@@ -22,7 +23,6 @@ def unregistered_layers(hidden: HiddenLayers) -> Iterator[Finding]:
             continue
         owner = f"{layer.owner}.{layer.holder}" if layer.owner else layer.holder
         at = layer.place
-        show = [CodeFrame(at.path, at.line, at.text, len(at.text) - len(at.text.lstrip()) + 1, len(at.text) + 1)] if at else []
         if layer.container == "forward":
             template = "forward makes a new {kind} at each call, with {parameters} parameters that are never trained"
             fix = f"make the {layer.kind} in __init__ and keep it as an attribute"
@@ -32,13 +32,21 @@ def unregistered_layers(hidden: HiddenLayers) -> Iterator[Finding]:
         else:
             template = "{owner} is a plain {container} that holds {kind}: {parameters} parameters are not registered"
             fix = _fix(layer)
-        yield Finding(Place(at.path if at else None, at.line if at else None, layer=owner), template, severity=severity,
-                      owner=owner, container=layer.container, kind=_count(layer), parameters=layer.parameters,
-                      show=show, fix=fix)
+        yield Finding(
+            Place(at.path if at else None, at.line if at else None, layer=owner),
+            template,
+            severity=severity,
+            owner=owner,
+            container=layer.container,
+            kind=_count(layer),
+            parameters=layer.parameters,
+            show=line_frame(at),
+            fix=fix,
+        )
 
 
 def _severity(layer: HiddenLayer, complete: bool) -> Severity | None:
-    """None where it is meant: a frozen teacher in a list, layers that only activate, layers that forward never calls."""
+    """None where it is meant: a frozen teacher in a list, mere activations, layers that forward never calls."""
     if layer.only_mode:
         return Severity.WARNING if layer.called else None
     if not layer.trainable or layer.called_without_gradient:

@@ -6,18 +6,39 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
-from dldoctor import Advice, CodeFrame, Edit, Edits, Finding, Place, Severity, ShapeChain, ShapeMismatches, ShapeStep, check
+from dldoctor import (
+    Advice,
+    Edit,
+    Edits,
+    Finding,
+    Place,
+    Severity,
+    ShapeChain,
+    ShapeMismatches,
+    ShapeStep,
+    check,
+)
+from dldoctor.facts.model.frames import argument_frame, line_frame
 from dldoctor.facts.model.record import ShapeFault
 
 _AFTER = " (seen past a repair of an earlier failure that could have gone another way)"
 
 
-@check("MOD001", Severity.ERROR, since="0.1", symptoms=(
-    "mat1 and mat2 shapes cannot be multiplied ({shape} and {shape})", "mat1 dim 1 must match mat2 dim 0",
-    "size mismatch, m1: {shape}, m2: {shape}", "On entry to SGEMM parameter number 8 had an illegal value",
-    "input.size(-1) must be equal to input_size. Expected 10, got 20", "a and b must have same reduction dim",
-))
+@check(
+    "MOD001",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=(
+        "mat1 and mat2 shapes cannot be multiplied ({shape} and {shape})",
+        "mat1 dim 1 must match mat2 dim 0",
+        "size mismatch, m1: {shape}, m2: {shape}",
+        "On entry to SGEMM parameter number 8 had an illegal value",
+        "input.size(-1) must be equal to input_size. Expected 10, got 20",
+        "a and b must have same reduction dim",
+    ),
+)
 def linear_in_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
     """What reaches a Linear is not what it declares.
 
@@ -26,13 +47,16 @@ def linear_in_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding
     Fix: write the arriving number, or pool to a fixed size before the flatten.
     """
     for fault in _of_kind(mismatches, "linear"):
-        values = {"layer": fault.layer, "declared": fault.declared, "arriving": fault.arriving,
-                  "shape": list(fault.shape)}
+        values: dict[str, Any] = {
+            "layer": fault.layer,
+            "declared": fault.declared,
+            "arriving": fault.arriving,
+            "shape": list(fault.shape),
+        }
         if fault.hint == "batch-flattened":
             template = "{layer} declares {declared} features and gets the whole batch flattened into one axis"
-            fix: str | Advice | Edits = "flatten from axis 1 on: torch.flatten(x, 1)"
-            if fault.arriving != fault.declared:
-                fix += f", and write {fault.arriving}"
+            number = "" if fault.arriving == fault.declared else f", and write {fault.arriving}"
+            fix: str | Advice | Edits = f"flatten from axis 1 on: torch.flatten(x, 1){number}"
         elif fault.hint in ("flatten", "pool"):
             template = "{layer} declares {declared} features and gets a map of {sides} that is not flattened"
             values["sides"] = " x ".join(map(str, fault.shape))
@@ -43,10 +67,16 @@ def linear_in_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding
         yield _finding(fault, template, fix, values, mark=fault.hint in ("", "transpose"))
 
 
-@check("MOD002", Severity.ERROR, since="0.1", unless=("MOD017",), symptoms=(
-    "Given groups=1, weight of size {shape}, expected input{shape} to have 3 channels, but got 1 channels instead",
-    "expected input[1, 1, 28, 28] to have 3 channels, but got 1 channels instead",
-))
+@check(
+    "MOD002",
+    Severity.ERROR,
+    since="0.1",
+    unless=("MOD017",),
+    symptoms=(
+        "Given groups=1, weight of size {shape}, expected input{shape} to have 3 channels, but got 1 channels instead",
+        "expected input[1, 1, 28, 28] to have 3 channels, but got 1 channels instead",
+    ),
+)
 def conv_in_channels_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
     """What reaches a convolution has another number of channels than it declares.
 
@@ -55,25 +85,44 @@ def conv_in_channels_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
     Fix: write the arriving number, or bring the input to the declared one.
     """
     for fault in _of_kind(mismatches, "conv"):
-        values = {"layer": fault.layer, "declared": fault.declared, "arriving": fault.arriving,
-                  "shape": list(fault.shape)}
+        values: dict[str, Any] = {
+            "layer": fault.layer,
+            "declared": fault.declared,
+            "arriving": fault.arriving,
+            "shape": list(fault.shape),
+        }
         if fault.hint == "channels-last":
             continue
         if fault.hint == "channel-axis":
             values["sides"] = " x ".join(map(str, fault.shape))
             needed = "" if fault.declared == "1" else f", and declare 1 channel (or repeat it {fault.declared} times)"
-            yield _finding(fault, "{layer} gets {sides} without a channel axis",
-                           f"add the axis: x.unsqueeze(1){needed}", values, mark=False)
+            yield _finding(
+                fault,
+                "{layer} gets {sides} without a channel axis",
+                f"add the axis: x.unsqueeze(1){needed}",
+                values,
+                mark=False,
+            )
         else:
-            yield _finding(fault, "{layer} declares {declared} channels, {arriving} arrive",
-                           _number_fix(mismatches, fault, ""), values)
+            yield _finding(
+                fault,
+                "{layer} declares {declared} channels, {arriving} arrive",
+                _number_fix(mismatches, fault, "and groups that divide it" if "groups=" in fault.what else ""),
+                values,
+            )
 
 
-@check("MOD003", Severity.ERROR, since="0.1", symptoms=(
-    "running_mean should contain 64 elements not 32", "Given normalized_shape={shape}, expected input with shape",
-    "Expected weight to be a vector of size equal to the number of channels in input",
-    "Expected weight to be of same shape as normalized_shape",
-))
+@check(
+    "MOD003",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=(
+        "running_mean should contain 64 elements not 32",
+        "Given normalized_shape={shape}, expected input with shape",
+        "Expected weight to be a vector of size equal to the number of channels in input",
+        "Expected weight to be of same shape as normalized_shape",
+    ),
+)
 def norm_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
     """A normalisation declares another number of features than the one that arrives.
 
@@ -82,17 +131,29 @@ def norm_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
     Fix: write the arriving number.
     """
     for fault in _of_kind(mismatches, "norm"):
-        values = {"layer": fault.layer, "declared": fault.declared, "arriving": fault.arriving,
-                  "shape": list(fault.shape)}
-        yield _finding(fault, "{layer} declares {declared} features, {arriving} arrive",
-                       _number_fix(mismatches, fault, ""), values)
+        values: dict[str, Any] = {
+            "layer": fault.layer,
+            "declared": fault.declared,
+            "arriving": fault.arriving,
+            "shape": list(fault.shape),
+        }
+        yield _finding(
+            fault, "{layer} declares {declared} features, {arriving} arrive", _number_fix(mismatches, fault, ""), values
+        )
 
 
-@check("MOD004", Severity.ERROR, since="0.1", symptoms=(
-    "Calculated padded input size per channel: (2 x 2). Kernel size: (3 x 3). Kernel size can't be greater than actual input size",
-    "Kernel size can't be greater than actual input size",
-    "Given input size: {shape}. Calculated output size: {shape}. Output size is too small", "Output size is too small",
-))
+@check(
+    "MOD004",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=(
+        "Calculated padded input size per channel: ({shape}). Kernel size: ({shape}). "
+        "Kernel size can't be greater than actual input size",
+        "Kernel size can't be greater than actual input size",
+        "Given input size: {shape}. Calculated output size: {shape}. Output size is too small",
+        "Output size is too small",
+    ),
+)
 def input_too_small(mismatches: ShapeMismatches) -> Iterator[Finding]:
     """The feature map shrinks to nothing.
 
@@ -107,15 +168,27 @@ def input_too_small(mismatches: ShapeMismatches) -> Iterator[Finding]:
     fix = "take out a pooling or a stride"
     if mismatches.smallest:
         fix = f"the smallest input that works is {mismatches.smallest}; or {fix}"
-    yield _finding(fault, "{layer} gets a map of {sides}, smaller than its kernel of {kernel}", fix,
-                   {"layer": fault.layer, "sides": " x ".join(map(str, fault.shape[1:] or fault.shape)),
-                    "kernel": fault.declared, "smallest": mismatches.smallest, "input": ", ".join(mismatches.inputs)},
-                   mark=False)
+    yield _finding(
+        fault,
+        "{layer} gets a map of {sides}, smaller than its kernel of {kernel}",
+        fix,
+        {
+            "layer": fault.layer,
+            "sides": " x ".join(map(str, fault.shape[1:] or fault.shape)),
+            "kernel": fault.declared,
+            "smallest": mismatches.smallest,
+            "input": ", ".join(mismatches.inputs),
+        },
+        mark=False,
+    )
 
 
-@check("MOD017", Severity.ERROR, since="0.1", symptoms=(
-    "expected input[8, 224, 224, 3] to have 3 channels, but got 224 channels instead",
-))
+@check(
+    "MOD017",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=("expected input[8, 224, 224, 3] to have 3 channels, but got 224 channels instead",),
+)
 def channels_last_input(mismatches: ShapeMismatches) -> Iterator[Finding]:
     """Pictures come as height x width x channels where channels come first.
 
@@ -127,32 +200,33 @@ def channels_last_input(mismatches: ShapeMismatches) -> Iterator[Finding]:
         if fault.hint == "channels-last":
             sides = fault.shape
             yield _finding(
-                fault, "{layer} wants {declared} channels first and gets {sides}, channels last",
-                f"x.permute(0, {len(sides)}, {', '.join(map(str, range(1, len(sides))))}) in the dataset or before the first "
-                f"layer; if only --input has them last, write --input {'x'.join(map(str, (sides[-1], *sides[:-1])))}",
-                {"layer": fault.layer, "declared": fault.declared, "sides": " x ".join(map(str, sides))}, mark=False)
+                fault,
+                "{layer} wants {declared} channels first and gets {sides}, channels last",
+                f"x.permute(0, {len(sides)}, {', '.join(map(str, range(1, len(sides))))}) in the dataset or before the "
+                f"first layer; if only --input has them last: --input {'x'.join(map(str, (sides[-1], *sides[:-1])))}",
+                {"layer": fault.layer, "declared": fault.declared, "sides": " x ".join(map(str, sides))},
+                mark=False,
+            )
 
 
 def _of_kind(mismatches: ShapeMismatches, kind: str) -> Iterator[ShapeFault]:
     return (fault for fault in mismatches.faults if fault.kind == kind)
 
 
-def _finding(fault: ShapeFault, template: str, fix: str | Advice | Edits, values: dict[str, object],
-             mark: bool = True) -> Finding:
+def _finding(
+    fault: ShapeFault, template: str, fix: str | Advice | Edits, values: dict[str, Any], mark: bool = True
+) -> Finding:
     where = fault.made or fault.called
     steps = tuple(ShapeStep(step.layer, step.what, step.shape_in, step.shape_out, step.marked) for step in fault.chain)
-    show: list[CodeFrame | ShapeChain] = [ShapeChain(steps)]
     column = None
+    code = line_frame(where)
     if fault.argument is not None:
-        at, argument = fault.argument.place, fault.argument
-        column = argument.column if at == where else None
-        label = f"write {fault.arriving}" if mark else ""
-        show.insert(0, CodeFrame(at.path, at.line, at.text, argument.column, argument.end_column, label))
-    elif where is not None and where.text:
-        first = len(where.text) - len(where.text.lstrip()) + 1
-        show.insert(0, CodeFrame(where.path, where.line, where.text, first, len(where.text) + 1))
+        column = fault.argument.column if fault.argument.place == where else None
+        code = [argument_frame(fault.argument, f"write {fault.arriving}" if mark else "")]
     place = Place(where.path if where else None, where.line if where else None, column, fault.layer)
-    return Finding(place, template + ("" if fault.certain else _AFTER), show=show, fix=fix, **values)
+    return Finding(
+        place, template + ("" if fault.certain else _AFTER), show=[*code, ShapeChain(steps)], fix=fix, **values
+    )
 
 
 def _number_fix(mismatches: ShapeMismatches, fault: ShapeFault, also: str) -> Advice | Edits:
@@ -166,9 +240,13 @@ def _number_fix(mismatches: ShapeMismatches, fault: ShapeFault, also: str) -> Ad
     argument = fault.argument
     if argument is None or not fault.certain:
         return Advice(summary)
-    wanted = Counter(other.arriving for other in mismatches.faults
-                     if other.argument is not None and other.argument.start == argument.start
-                     and other.argument.place.path == argument.place.path)
+    wanted = Counter(
+        other.arriving
+        for other in mismatches.faults
+        if other.argument is not None
+        and other.argument.start == argument.start
+        and other.argument.place.path == argument.place.path
+    )
     if not argument.literal or len(wanted) > 1:
         return Advice(f"{summary}; {argument.source} is {fault.declared} there")
     return Edits(summary, (Edit(argument.place.path, argument.start, argument.end, fault.arriving),), safe=False)
@@ -192,7 +270,9 @@ def _pool_instead(fault: ShapeFault) -> str:
 
 def _flatten_advice(fault: ShapeFault) -> str:
     if fault.hint == "pool":
-        return (f"nn.AdaptiveAvgPool2d(1) and torch.flatten(x, 1) before {fault.layer} give it {fault.declared} values; "
-                f"flattened alone there are {fault.arriving}")
+        return (
+            f"nn.AdaptiveAvgPool2d(1) and torch.flatten(x, 1) before {fault.layer} give it {fault.declared} values; "
+            f"flattened alone there are {fault.arriving}"
+        )
     number = "" if fault.arriving == fault.declared else f", and write {fault.arriving} in {fault.layer}"
     return f"torch.flatten(x, 1) before {fault.layer}{number}"

@@ -46,25 +46,45 @@ class ModelProbe(Fact):
     unexaminable: str = ""
 
     @classmethod
-    def gather(cls, target: ModelTarget, loss: LossAsked | None, compare: TargetSpec | None, items: ItemSource | None,
-               batch: BatchSize | None, resources: Resources) -> Self:
+    def gather(
+        cls,
+        target: ModelTarget,
+        loss: LossAsked | None,
+        compare: TargetSpec | None,
+        items: ItemSource | None,
+        batch: BatchSize | None,
+        resources: Resources,
+    ) -> Self:
         from dldoctor.fileform import to_plain
         from dldoctor.isolation import run_child
 
         run = run_child(
             "dldoctor.facts.model.inside.examine:examine",
-            {"target": target.target, "folder": str(target.folder.resolve()), "init": to_plain(target.init),
-             "inputs": to_plain(target.inputs), "loss": loss.name if loss else "",
-             "compare": to_plain(compare) if compare else None,
-             "items": to_plain(items) | {"folder": str(items.folder.resolve())} if items else None,
-             "batch": batch.size if batch else None, "trace": target.trace, "pysnooper": _pysnooper(target.trace)},
+            {
+                "target": target.target,
+                "folder": str(target.folder.resolve()),
+                "init": to_plain(target.init),
+                "inputs": to_plain(target.inputs),
+                "loss": loss.name if loss else "",
+                "compare": to_plain(compare) if compare else None,
+                "items": to_plain(items) | {"folder": str(items.folder.resolve())} if items else None,
+                "batch": batch.size if batch else None,
+                "trace": target.trace,
+                "pysnooper": _pysnooper(target.trace),
+            },
             resources,
             environment={"CUDA_VISIBLE_DEVICES": "", "PYTORCH_JIT": "0", "TORCHDYNAMO_DISABLE": "1"},
         )
         if run.end.kind == "exception":
             raise RuntimeError(f"the child failed in {run.facts.get('phase', 'start')}: {run.end.detail}")
-        return cls(phase=run.facts.get("phase", "start"), end=run.end.kind, end_detail=run.end.detail,
-                   stack=_users(run.end.stack, target.folder), output=run.end.output[-4000:], **_parts(run.facts))
+        return cls(
+            phase=run.facts.get("phase", "start"),
+            end=run.end.kind,
+            end_detail=run.end.detail,
+            stack=_users(run.end.stack, target.folder),
+            output=run.end.output[-4000:],
+            **_parts(run.facts),
+        )
 
     def forward_pass(self) -> Forward:
         """The forward pass.
@@ -93,9 +113,11 @@ def _parts(sent: dict[str, Any]) -> dict[str, Any]:
 def _users(stack: tuple[StackFrame, ...], folder: Path) -> tuple[StackFrame, ...]:
     """The frames below the model's folder, with paths relative to it."""
     root = folder.resolve()
-    return tuple(StackFrame(Path(frame.path).resolve().relative_to(root).as_posix(), frame.line, frame.function)
-                 for frame in stack
-                 if Path(frame.path).resolve().is_relative_to(root) and "site-packages" not in frame.path)
+    return tuple(
+        StackFrame(Path(frame.path).resolve().relative_to(root).as_posix(), frame.line, frame.function)
+        for frame in stack
+        if Path(frame.path).resolve().is_relative_to(root) and "site-packages" not in frame.path
+    )
 
 
 def _pysnooper(wanted: bool) -> str:

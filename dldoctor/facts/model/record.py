@@ -20,7 +20,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Argument:
-    """A constructor argument as it is written: columns count from 1 in characters, `start`..`end` are bytes of the file."""
+    """A constructor argument as written: columns count from 1 in characters, `start`..`end` are bytes of the file."""
 
     place: Place
     column: int

@@ -40,8 +40,15 @@ class LayerTable(Fact):
     def gather(cls, probe: ModelProbe) -> Self:
         forward = probe.forward_pass()
         built = probe.built
-        return cls(forward.layers, forward.inputs, built.parameters if built else 0, built.trainable if built else 0,
-                   forward.madds, forward.activation_bytes // forward.batch, forward.mode)
+        return cls(
+            forward.layers,
+            forward.inputs,
+            built.parameters if built else 0,
+            built.trainable if built else 0,
+            forward.madds,
+            forward.activation_bytes // forward.batch,
+            forward.mode,
+        )
 
 
 @dataclass(frozen=True)
@@ -75,8 +82,15 @@ class ForwardEnd(Fact):
     @classmethod
     def gather(cls, probe: ModelProbe) -> Self:
         lines = probe.output.strip().splitlines()
-        return cls(probe.phase, probe.end, probe.end_detail, probe.stack, lines[-1][:200] if lines else "",
-                   probe.build_failed, probe.forward.faults if probe.forward else ())
+        return cls(
+            probe.phase,
+            probe.end,
+            probe.end_detail,
+            probe.stack,
+            lines[-1][:200] if lines else "",
+            probe.build_failed,
+            probe.forward.faults if probe.forward else (),
+        )
 
 
 @dataclass(frozen=True)
@@ -118,8 +132,11 @@ class ModelOutputs(Fact):
         if not forward.outputs:
             raise Unavailable("forward gave no output tensor")
         outputs = forward.outputs
-        main = outputs[0] if len(outputs) == 1 else next(
-            (out for out in outputs if out.name in ("logits", "out", "output")), None)
+        main = (
+            outputs[0]
+            if len(outputs) == 1
+            else next((out for out in outputs if out.name in ("logits", "out", "output")), None)
+        )
         return cls(outputs, main)
 
 
@@ -139,9 +156,27 @@ class LossProbe(Fact):
 
 
 #: bytes of state per byte of trainable parameter
-_STATE = {"sgd": 0.0, "momentum": 1.0, "sgd_momentum": 1.0, "adam": 2.0, "adamw": 2.0, "nadam": 2.0, "radam": 2.0,
-          "adamax": 2.0, "rmsprop": 1.0, "adagrad": 1.0, "adadelta": 2.0, "lion": 1.0, "muon": 1.0, "asgd": 1.0,
-          "rprop": 2.0, "lars": 1.0, "lamb": 2.0, "sparseadam": 2.0, "adafactor": 0.01}
+_STATE = {
+    "sgd": 0.0,
+    "momentum": 1.0,
+    "sgd_momentum": 1.0,
+    "adam": 2.0,
+    "adamw": 2.0,
+    "nadam": 2.0,
+    "radam": 2.0,
+    "adamax": 2.0,
+    "rmsprop": 1.0,
+    "adagrad": 1.0,
+    "adadelta": 2.0,
+    "lion": 1.0,
+    "muon": 1.0,
+    "asgd": 1.0,
+    "rprop": 2.0,
+    "lars": 1.0,
+    "lamb": 2.0,
+    "sparseadam": 2.0,
+    "adafactor": 0.01,
+}
 
 
 @dataclass(frozen=True)
@@ -173,14 +208,26 @@ class MemoryDemand(Fact):
         one, two = probe.memory[:2]
         name = optimizer.name.lower().rpartition(".")[2] if optimizer else "adam"
         if name not in _STATE:
-            raise Unavailable(f"the state of the optimizer {optimizer.name if optimizer else name} is not known; "
-                              f"one of {', '.join(sorted(_STATE))}")
+            raise Unavailable(
+                f"the state of the optimizer {optimizer.name if optimizer else name} is not known; "
+                f"one of {', '.join(sorted(_STATE))}"
+            )
         state = int(_STATE[name] * probe.built.trainable_bytes)
         per_sample = max(0, two.peak - one.peak) // max(1, two.batch - one.batch)
         standing = probe.built.parameter_bytes + probe.built.buffer_bytes + state
-        return cls(batch.size, probe.built.parameter_bytes, probe.built.buffer_bytes, one.gradients, state,
-                   one.activations, max(0, one.peak - one.activations - one.gradients), per_sample, name,
-                   optimizer is None, standing + max(0, one.peak - per_sample * one.batch))
+        return cls(
+            batch.size,
+            probe.built.parameter_bytes,
+            probe.built.buffer_bytes,
+            one.gradients,
+            state,
+            one.activations,
+            max(0, one.peak - one.activations - one.gradients),
+            per_sample,
+            name,
+            optimizer is None,
+            standing + max(0, one.peak - per_sample * one.batch),
+        )
 
     def peak(self, batch: int) -> int:
         """Live bytes at the peak, with any batch: the demand grows evenly with it."""

@@ -30,11 +30,11 @@ KEPT_BOXES = 16
 PATIENCE = 64
 
 
-class Ops(TorchDispatchMode):
+class Ops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ships no type for it
     """Stands above FakeTensorMode (or above the real operations, with `fake` None)."""
 
     def __init__(self, recorder: Recorder, fake: FakeTensorMode | None, memory: LiveBytes | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch ships no type for it
         self.rec = recorder
         self.fake = fake
         self.memory = memory

@@ -32,8 +32,11 @@ def _flat(value: Any, name: str) -> list[tuple[str, Any]]:
     if isinstance(value, (tuple, list)):
         return [pair for i, item in enumerate(value) for pair in _flat(item, f"{dot}{i}")]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [pair for field in dataclasses.fields(value)
-                for pair in _flat(getattr(value, field.name), f"{dot}{field.name}")]
+        return [
+            pair
+            for field in dataclasses.fields(value)
+            for pair in _flat(getattr(value, field.name), f"{dot}{field.name}")
+        ]
     return [(name, value)]
 
 
@@ -57,15 +60,26 @@ def _end(rec: Recorder, name: str, tensor: torch.Tensor) -> OutputEnd:
     width = int(getattr(head, "out_features", 0) or getattr(head, "out_channels", 0)) if head is not None else 0
     batch_first = bool(shape) and shape[0] == rec.batch
     axis = -1 if hasattr(head, "out_features") else 1
-    if head is None or not batch_first or len(shape) < 2 or shape[axis] != width or id(head) not in rec.names:
-        if not (head is not None and width == 1 and shape == (rec.batch,) and id(head) in rec.names):
-            head = None
+    if head is not None and (id(head) not in rec.names or not _is_width_of(shape, axis, width, rec.batch)):
+        head = None
     return OutputEnd(
-        name, rec.sides(tensor), str(tensor.dtype).removeprefix("torch."), batch_first,
-        producer.kind if producer is not None else "", producer.layer if producer is not None else "",
+        name,
+        rec.sides(tensor),
+        str(tensor.dtype).removeprefix("torch."),
+        batch_first,
+        producer.kind if producer is not None else "",
+        producer.layer if producer is not None else "",
         producer.place if producer is not None else None,
-        rec.names[id(head)] if head is not None else "", what(head) if head is not None else "",
-        width if head is not None else 0, places.made_at(head) if head is not None else None,
+        rec.names[id(head)] if head is not None else "",
+        what(head) if head is not None else "",
+        width if head is not None else 0,
+        places.made_at(head) if head is not None else None,
         places.argument_of(head, "out_features" if hasattr(head, "out_features") else "out_channels")
-        if head is not None else None,
+        if head is not None
+        else None,
     )
+
+
+def _is_width_of(shape: tuple[int, ...], axis: int, width: int, batch: int) -> bool:
+    """Whether the output's features are the layer's; a single one may have been squeezed."""
+    return shape[:1] == (batch,) and ((len(shape) > 1 and shape[axis] == width) or (width == 1 and len(shape) == 1))

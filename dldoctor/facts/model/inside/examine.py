@@ -34,7 +34,7 @@ def examine(arguments: Mapping[str, Any], send: Send) -> None:
         init(module, *args, **kwargs)
         places.note_making(module)
 
-    torch.nn.Module.__init__ = noted  # type: ignore[method-assign]
+    torch.nn.Module.__init__ = noted  # type: ignore[method-assign,assignment]  # patched on purpose
     send("phase", "import")
     with runtime.uninitialised(), OnCpu():
         found = load(arguments["target"], arguments["folder"])
@@ -118,7 +118,7 @@ class Examination:
         real_is_possible = lazy or passes.fits_for_real(self.net)
         if not lazy:
             done = passes.run(self.net, self.specs, BATCH, fake=True)
-            doubtful = done.error is not None or bool(done.rec.value_dependent) and not done.clean
+            doubtful = done.error is not None or (bool(done.rec.value_dependent) and not done.clean)
             if not doubtful:
                 return done
             if done.error is not None and not done.wants_values:
@@ -127,7 +127,9 @@ class Examination:
                     return other  # it wants targets in training, as detectors do
             if not real_is_possible:
                 if done.wants_values:
-                    self.send("unexaminable", f"it needs values that tensors without memory do not have ({done.error})"[:300])
+                    self.send(
+                        "unexaminable", f"it needs values that tensors without memory do not have ({done.error})"[:300]
+                    )
                     return None
                 return done
         passes.initialise(self.net)
@@ -152,18 +154,31 @@ class Examination:
         if done.error is not None:
             faults.append(passes.final_fault(done))
         reached = set(rec.rows)
-        unreached = tuple(path for path, module in self.net.named_modules()
-                          if any(True for _ in module.parameters(recurse=False)) and id(module) not in reached)
+        unreached = tuple(
+            path
+            for path, module in self.net.named_modules()
+            if any(True for _ in module.parameters(recurse=False)) and id(module) not in reached
+        )
         return Forward(
-            mode=done.mode, training=done.training, batch=BATCH, inputs=tuple(map(str, self.specs)),
+            mode=done.mode,
+            training=done.training,
+            batch=BATCH,
+            inputs=tuple(map(str, self.specs)),
             outputs=ends.outputs_of(rec, done.output) if done.error is None else (),
-            layers=rec.layers(), shapes=tuple(rec.shapes), faults=tuple(faults),
+            layers=rec.layers(),
+            shapes=tuple(rec.shapes),
+            faults=tuple(faults),
             single_values=tuple(rec.single_values.values()),
             hidden=hidden.judge(self.held, rec, set(places.made_lately)),
-            smallest=smallest.find(self.net, self.specs, BATCH, done) if any(
-                fault.kind == "small" for fault in rec.shapes) else "",
-            value_dependent=tuple(rec.value_dependent), madds=rec.madds // BATCH,
-            activation_bytes=done.activation_bytes, unreached=unreached, seconds=done.seconds)
+            smallest=smallest.find(self.net, self.specs, BATCH, done)
+            if any(fault.kind == "small" for fault in rec.shapes)
+            else "",
+            value_dependent=tuple(rec.value_dependent),
+            madds=rec.madds // BATCH,
+            activation_bytes=done.activation_bytes,
+            unreached=unreached,
+            seconds=done.seconds,
+        )
 
 
 def _lazy() -> Any:
@@ -179,7 +194,7 @@ def _specs(arguments: Mapping[str, Any]) -> tuple[Any, Any]:
     if arguments["compare"] is not None:
         target = inputs.asked([arguments["compare"]])[0]
     if arguments["items"] is not None and (not specs or target is None):
-        item_specs, item_target = inputs.of_item(arguments["items"])
+        item_specs, item_target = inputs.of_item(arguments["items"], inputs_too=not specs)
         specs, target = specs or item_specs, target or item_target
     return specs, target
 
@@ -192,8 +207,10 @@ def _example_inputs(net: Any, target: str) -> tuple[Any, ...]:
     example = getattr(net, "example_input_array", None)
     if isinstance(example, torch.Tensor) and example.dim() > 0:
         return (Spec(tuple(example.shape[1:]), str(example.dtype).removeprefix("torch.")),)
-    raise UserError(f"{target}: say what one sample looks like, without the batch axis: --input 3x224x224 "
-                    "(or 128:int64 for token ids), or --data data.py:train_set")
+    raise UserError(
+        f"{target}: say what one sample looks like, without the batch axis: --input 3x224x224 "
+        "(or 128:int64 for token ids), or --data data.py:train_set"
+    )
 
 
 def _built(net: Any, seconds: float) -> Any:
@@ -212,10 +229,16 @@ def _built(net: Any, seconds: float) -> Any:
         place = places.place_of(path, line) if path and places.users(path) else None
     except (OSError, TypeError):
         pass
-    return Built(type(net).__name__, place, sum(p.numel() for p in parameters), sum(p.numel() for p in trainable),
-                 sum(p.numel() * p.element_size() for p in parameters),
-                 sum(p.numel() * p.element_size() for p in trainable),
-                 sum(b.numel() * b.element_size() for b in net.buffers() if not torch.nn.parameter.is_lazy(b)), seconds)
+    return Built(
+        type(net).__name__,
+        place,
+        sum(p.numel() for p in parameters),
+        sum(p.numel() for p in trainable),
+        sum(p.numel() * p.element_size() for p in parameters),
+        sum(p.numel() * p.element_size() for p in trainable),
+        sum(b.numel() * b.element_size() for b in net.buffers() if not torch.nn.parameter.is_lazy(b)),
+        seconds,
+    )
 
 
 def _build_fault(error: BaseException) -> dict[str, Any]:
@@ -225,5 +248,7 @@ def _build_fault(error: BaseException) -> dict[str, Any]:
     text = str(error).strip().splitlines()
     for frame in frames:
         frame["text"] = linecache.getline(frame["path"], frame["line"]).rstrip("\n")
-    return {"error": f"{type(error).__name__}: {text[0]}" if text else type(error).__name__,
-            "frames": frames or frames_of(error.__traceback__)[-1:]}
+    return {
+        "error": f"{type(error).__name__}: {text[0]}" if text else type(error).__name__,
+        "frames": frames or frames_of(error.__traceback__)[-1:],
+    }

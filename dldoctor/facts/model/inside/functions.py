@@ -14,29 +14,70 @@ from dldoctor.facts.model.inside.layers import fit
 from dldoctor.facts.model.inside.recorder import Producer, Recorder, first_tensor
 from dldoctor.facts.model.record import Step
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 #: what a tensor is stays what it is under these
-_SAME = frozenset("""view reshape flatten squeeze unsqueeze permute transpose contiguous clone float to type half double
-    bfloat16 movedim swapaxes view_as reshape_as squeeze_ t mT rearrange type_as cpu cuda expand unflatten __getitem__
-    select narrow detach""".split())
+_SAME = _words("""
+    view reshape flatten squeeze unsqueeze permute transpose contiguous clone float to type half double bfloat16
+    movedim swapaxes view_as reshape_as squeeze_ t mT type_as cpu cuda expand unflatten __getitem__ select
+    narrow detach
+""")
 #: operations that matter when they come last
-_ENDS = {"softmax": "softmax", "_softmax": "softmax", "log_softmax": "log_softmax", "sigmoid": "sigmoid",
-         "sigmoid_": "sigmoid", "logsigmoid": "logsigmoid", "relu": "relu", "relu_": "relu", "tanh": "tanh",
-         "log": "log", "softmin": "softmax", "log_": "log", "hardsigmoid": "sigmoid", "gumbel_softmax": "softmax"}
+_ENDS = {
+    "softmax": "softmax",
+    "_softmax": "softmax",
+    "log_softmax": "log_softmax",
+    "sigmoid": "sigmoid",
+    "sigmoid_": "sigmoid",
+    "logsigmoid": "logsigmoid",
+    "relu": "relu",
+    "relu_": "relu",
+    "tanh": "tanh",
+    "log": "log",
+    "softmin": "softmax",
+    "log_": "log",
+    "hardsigmoid": "sigmoid",
+    "gumbel_softmax": "softmax",
+}
 #: pointwise and pooling operations that keep the width of the last layer with weights
-_KEEP_HEAD = frozenset("""dropout dropout2d feature_dropout alpha_dropout dropout_ interpolate upsample mean
-    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d avg_pool2d avg_pool1d max_pool2d
-    amax max leaky_relu gelu silu clamp mul div mul_ div_ truediv __truediv__ __mul__ __rmul__ pad pixel_unshuffle""".split())
-_MAPS = frozenset("""batch_norm instance_norm group_norm max_pool2d max_pool1d max_pool3d avg_pool2d avg_pool1d
-    avg_pool3d adaptive_avg_pool2d adaptive_avg_pool1d adaptive_max_pool2d interpolate upsample boolean_dispatch
-    dropout2d pixel_shuffle""".split())
-_POINTWISE_ON_MAPS = frozenset("relu relu_ leaky_relu leaky_relu_ gelu silu dropout hardswish elu mish tanh sigmoid add __add__ add_".split())
-_WEIGHTED = {"linear": "linear", "conv1d": "conv", "conv2d": "conv", "conv3d": "conv", "conv_transpose1d": "conv",
-             "conv_transpose2d": "conv", "conv_transpose3d": "conv"}
-_RESHAPING = frozenset("view reshape flatten squeeze unsqueeze permute transpose cat stack movedim unflatten chunk".split())
-_ELEMENTWISE = frozenset("""add sub mul div add_ sub_ mul_ div_ __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__
-    __truediv__ __iadd__ __imul__ maximum minimum where""".split())
-_PRODUCTS = frozenset("matmul __matmul__ __rmatmul__ mm bmm".split())
-_CUDA_CALLS = frozenset(("cuda", "pin_memory"))
+_KEEP_HEAD = _words("""
+    dropout dropout2d feature_dropout alpha_dropout dropout_ interpolate upsample mean adaptive_avg_pool1d
+    adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d avg_pool2d avg_pool1d max_pool2d amax max leaky_relu
+    gelu silu clamp mul div mul_ div_ truediv __truediv__ __mul__ __rmul__ pad pixel_unshuffle
+""")
+_MAPS = _words("""
+    batch_norm instance_norm group_norm max_pool2d max_pool1d max_pool3d avg_pool2d avg_pool1d avg_pool3d
+    adaptive_avg_pool2d adaptive_avg_pool1d adaptive_max_pool2d interpolate upsample boolean_dispatch dropout2d
+    pixel_shuffle
+""")
+_POINTWISE_ON_MAPS = _words("""
+    relu relu_ leaky_relu leaky_relu_ gelu silu dropout hardswish elu mish tanh sigmoid add __add__ add_
+""")
+_WEIGHTED = {
+    "linear": "linear",
+    "conv1d": "conv",
+    "conv2d": "conv",
+    "conv3d": "conv",
+    "conv_transpose1d": "conv",
+    "conv_transpose2d": "conv",
+    "conv_transpose3d": "conv",
+}
+_RESHAPING = _words("""
+    view reshape flatten squeeze unsqueeze permute transpose cat stack movedim unflatten chunk
+""")
+_ELEMENTWISE = _words("""
+    add sub mul div add_ sub_ mul_ div_ __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __iadd__
+    __imul__ maximum minimum where
+""")
+_PRODUCTS = _words("""
+    matmul __matmul__ __rmatmul__ mm bmm
+""")
+_CUDA_CALLS = _words("""
+    cuda pin_memory
+""")
 
 
 class OnCpu(TorchFunctionMode):
@@ -97,7 +138,7 @@ class Functions(TorchFunctionMode):
             if kind in ("relu", "tanh") and before is not None and before.kind in ("conv", "map"):
                 kind = "map"
             rec.producers[output] = Producer(kind, here, places.current_place(), before.head if before else None)
-        elif name in _MAPS or name in _POINTWISE_ON_MAPS and before is not None and before.kind in ("conv", "map"):
+        elif name in _MAPS or (name in _POINTWISE_ON_MAPS and before is not None and before.kind in ("conv", "map")):
             rec.producers[output] = Producer("map", here, None, before.head if before and name in _KEEP_HEAD else None)
         elif name in _KEEP_HEAD and before is not None:
             rec.producers[output] = Producer(name, here, None, before.head)
@@ -121,8 +162,9 @@ class Functions(TorchFunctionMode):
             return self.reshaped(name, tensors[0], [int(size) for size in sizes], error)
         if name in _ELEMENTWISE and len(tensors) == 2:
             larger = max(tensors, key=lambda t: (t.dim(), t.numel()))
-            rec.forward_fault(_no_broadcast(*tensors), name,
-                              f"{_shape(tensors[0])} and {_shape(tensors[1])} do not broadcast")
+            rec.forward_fault(
+                _no_broadcast(*tensors), name, f"{_shape(tensors[0])} and {_shape(tensors[1])} do not broadcast"
+            )
             rec.certain = False
             return larger * 1 if larger.is_floating_point() else larger.clone()
         if name in _PRODUCTS and len(tensors) == 2 and tensors[0].dim() > 1 and tensors[1].dim() > 1:
@@ -130,17 +172,23 @@ class Functions(TorchFunctionMode):
             hint = ""
             if left.shape[-1] == right.shape[-1]:
                 hint = "; the second one transposed would fit: .transpose(-2, -1)"
-            rec.forward_fault(f"RuntimeError: mat1 and mat2 shapes cannot be multiplied ({_flat(left)} and {_flat(right)})",
-                              name, f"{_shape(left)} @ {_shape(right)} do not fit{hint}")
+            rec.forward_fault(
+                f"RuntimeError: mat1 and mat2 shapes cannot be multiplied ({_flat(left)} and {_flat(right)})",
+                name,
+                f"{_shape(left)} @ {_shape(right)} do not fit{hint}",
+            )
             rec.certain = False
             right = right.transpose(-2, -1) if hint else right
             return func(fit(left, -1, right.shape[-2]) if left.shape[-1] != right.shape[-2] else left, right)
         if name in ("cat", "concat", "concatenate") and args and isinstance(args[0], (tuple, list)) and args[0]:
             return self.joined(args, kwargs, func, name, error)
         if name == "linear" and len(tensors) >= 2 and tensors[0].dim() > 1:
-            rec.forward_fault(f"RuntimeError: mat1 and mat2 shapes cannot be multiplied ({_flat(tensors[0])} and "
-                              f"{_flat(tensors[1].t())})", name,
-                              f"the weight takes {tensors[1].shape[-1]} features, {tensors[0].shape[-1]} arrive")
+            rec.forward_fault(
+                f"RuntimeError: mat1 and mat2 shapes cannot be multiplied ({_flat(tensors[0])} and "
+                f"{_flat(tensors[1].t())})",
+                name,
+                f"the weight takes {tensors[1].shape[-1]} features, {tensors[0].shape[-1]} arrive",
+            )
             return func(fit(tensors[0], -1, tensors[1].shape[-1]), *args[1:], **kwargs)
         raise error
 
@@ -151,8 +199,12 @@ class Functions(TorchFunctionMode):
             rec.forward_fault(_text(error), name, f"{sizes[1]} values per sample are asked for, {per_sample} are there")
             return x.reshape(rec.batch, per_sample)
         known = math.prod(size for size in sizes if size > 0)
-        rec.forward_fault(_text(error), name, f"{_shape(x)} has {x.numel()} values; the shape asked for takes {known} "
-                          + ("or a multiple" if -1 in sizes else "exactly"))
+        rec.forward_fault(
+            _text(error),
+            name,
+            f"{_shape(x)} has {x.numel()} values; the shape asked for takes {known} "
+            + ("or a multiple" if -1 in sizes else "exactly"),
+        )
         rec.certain = False
         whole = [1 if size == -1 else size for size in sizes]
         return x.flatten()[:1].expand(math.prod(whole)).reshape(whole)
@@ -162,16 +214,18 @@ class Functions(TorchFunctionMode):
         axis = int(args[1] if len(args) > 1 else kwargs.get("dim", 0))
         if not all(isinstance(t, torch.Tensor) and t.dim() == tensors[0].dim() for t in tensors):
             raise error
-        self.rec.forward_fault(_text(error), name, "sides other than the joined one must be equal: "
-                               + ", ".join(map(_shape, tensors)))
+        self.rec.forward_fault(
+            _text(error), name, "sides other than the joined one must be equal: " + ", ".join(map(_shape, tensors))
+        )
         self.rec.certain = False
         first = tensors[0]
         fitted = [first]
-        for t in tensors[1:]:
-            for side in range(t.dim()):
-                if side != axis % t.dim() and t.shape[side] != first.shape[side]:
-                    t = fit(t, side, first.shape[side])
-            fitted.append(t)
+        for tensor in tensors[1:]:
+            result = tensor
+            for side in range(tensor.dim()):
+                if side != axis % tensor.dim() and tensor.shape[side] != first.shape[side]:
+                    result = fit(result, side, first.shape[side])
+            fitted.append(result)
         return func(fitted, *args[1:], **kwargs)
 
 
@@ -208,8 +262,10 @@ def _no_broadcast(a: torch.Tensor, b: torch.Tensor) -> str:
     for axis in range(longest - 1, -1, -1):
         one, two = sides[0][axis], sides[1][axis]
         if one != two and 1 not in (one, two):
-            return (f"RuntimeError: The size of tensor a ({one}) must match the size of tensor b ({two}) "
-                    f"at non-singleton dimension {axis}")
+            return (
+                f"RuntimeError: The size of tensor a ({one}) must match the size of tensor b ({two}) "
+                f"at non-singleton dimension {axis}"
+            )
     return "RuntimeError: shapes do not broadcast"
 
 

@@ -43,16 +43,21 @@ def scan(root: nn.Module) -> list[Held]:
             if name in _OWN or isinstance(value, (nn.Module, torch.Tensor)) or name.startswith("_flat_weight"):
                 continue
             things = {id(thing): thing for thing in _inside(value, _DEPTH)}
-            hidden = [thing for key, thing in things.items() if key not in modules and key not in parameters
-                      and not _part_of_another(thing, things.values())]
+            hidden = [
+                thing
+                for key, thing in things.items()
+                if key not in modules and key not in parameters and not _part_of_another(thing, things.values())
+            ]
             if hidden:
                 found.append(Held(path, name, module, _container(value), hidden))
     return found
 
 
 def _part_of_another(thing: Any, others: Any) -> bool:
-    return any(other is not thing and isinstance(other, nn.Module) and any(thing is m for m in other.modules())
-               for other in others)
+    return any(
+        other is not thing and isinstance(other, nn.Module) and any(thing is m for m in other.modules())
+        for other in others
+    )
 
 
 def _container(value: Any) -> str:
@@ -85,13 +90,25 @@ def _inside(value: Any, depth: int) -> Iterator[nn.Module | nn.Parameter]:
 def judge(held: list[Held], rec: Recorder, made_in_forward: set[int]) -> tuple[HiddenLayer, ...]:
     """The hidden layers with what forward did with them."""
     found = [_of_attribute(item, rec) for item in held]
-    in_attributes = {id(m) for item in held for thing in item.things if isinstance(thing, nn.Module)
-                     for m in thing.modules()}
+    in_attributes = {
+        id(m) for item in held for thing in item.things if isinstance(thing, nn.Module) for m in thing.modules()
+    }
     for key, (module, with_gradient) in rec.strangers.items():
         if key in in_attributes or key not in made_in_forward or not any(True for _ in module.parameters()):
             continue
-        found.append(HiddenLayer(type(module).__name__, "", "forward", 1, type(module).__name__,
-                                 *_sizes([module]), with_gradient, not with_gradient, places.made_at(module)))
+        found.append(
+            HiddenLayer(
+                type(module).__name__,
+                "",
+                "forward",
+                1,
+                type(module).__name__,
+                *_sizes([module]),
+                with_gradient,
+                not with_gradient,
+                places.made_at(module),
+            )
+        )
     return tuple(found)
 
 
@@ -105,8 +122,15 @@ def _of_attribute(held: Held, rec: Recorder) -> HiddenLayer:
     buffers = any(True for module in modules for _ in module.buffers())
     first = held.things[0]
     return HiddenLayer(
-        held.attribute, held.owner, held.container, len(held.things), type(first).__name__, parameters, trainable,
-        called=any(calls) or loose, called_without_gradient=bool(calls) and not any(calls),
+        held.attribute,
+        held.owner,
+        held.container,
+        len(held.things),
+        type(first).__name__,
+        parameters,
+        trainable,
+        called=any(calls) or loose,
+        called_without_gradient=bool(calls) and not any(calls),
         place=places.assigned_at(held.module, held.attribute)
         or (places.made_at(first) if isinstance(first, nn.Module) else None),
         only_mode=dropout and parameters == 0 and not buffers,
@@ -114,10 +138,10 @@ def _of_attribute(held: Held, rec: Recorder) -> HiddenLayer:
 
 
 def _sizes(things: list[Any]) -> tuple[int, int]:
-    parameters = {id(p): p for thing in things
-                  for p in (thing.parameters() if isinstance(thing, nn.Module) else [thing])}
-    return (sum(_numel(p) for p in parameters.values()),
-            sum(_numel(p) for p in parameters.values() if p.requires_grad))
+    parameters = {
+        id(p): p for thing in things for p in (thing.parameters() if isinstance(thing, nn.Module) else [thing])
+    }
+    return (sum(_numel(p) for p in parameters.values()), sum(_numel(p) for p in parameters.values() if p.requires_grad))
 
 
 def _numel(parameter: nn.Parameter) -> int:

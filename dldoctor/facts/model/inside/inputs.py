@@ -41,8 +41,8 @@ def asked(entries: Sequence[Mapping[str, Any]]) -> tuple[Spec, ...]:
     return tuple(Spec(tuple(e["shape"]), e["dtype"], e.get("name")) for e in entries)
 
 
-def of_item(source: Mapping[str, Any]) -> tuple[tuple[Spec, ...], Spec | None]:
-    """The shapes of the first item of `data.py:train_set`: inputs, and the target where there is one.
+def of_item(source: Mapping[str, Any], inputs_too: bool) -> tuple[tuple[Spec, ...], Spec | None]:
+    """The shapes of the first item of `data.py:train_set`: inputs if asked for, and the target where there is one.
 
     Raises:
         UserError: nothing can be pulled, or the item is no tensor.
@@ -55,17 +55,26 @@ def of_item(source: Mapping[str, Any]) -> tuple[tuple[Spec, ...], Spec | None]:
         loader = isinstance(found, torch.utils.data.DataLoader)
         item = next(iter(found)) if loader or not hasattr(found, "__getitem__") else found[0]
     except Exception as error:
-        raise UserError(f"{target}: its first item can't be had: {type(error).__name__}: {error}; "
-                        "dldoctor loader examines it") from error
+        raise UserError(
+            f"{target}: its first item can't be had: {type(error).__name__}: {error}; dldoctor loader examines it"
+        ) from error
     parts = list(item) if isinstance(item, (tuple, list)) else [item]
-    first = _specs(parts[0], loader, target)
-    return first, (_specs(parts[1], loader, target) or (None,))[0] if len(parts) > 1 else None
+    inputs = _specs(parts[0], loader, target) if inputs_too else ()
+    compared = _specs(parts[1], loader, target) if len(parts) > 1 and _has_shape(parts[1]) else ()
+    return inputs, compared[0] if len(compared) == 1 else None
+
+
+def _has_shape(value: Any) -> bool:
+    return isinstance(value, (bool, int, float)) or getattr(value, "dtype", None) is not None
 
 
 def _specs(value: Any, batched: bool, target: str) -> tuple[Spec, ...]:
     if isinstance(value, Mapping):
-        return tuple(Spec(spec.shape, spec.dtype, str(key)) for key, item in value.items()
-                     for spec in _specs(item, batched, target))
+        return tuple(
+            Spec(spec.shape, spec.dtype, str(key))
+            for key, item in value.items()
+            for spec in _specs(item, batched, target)
+        )
     if isinstance(value, bool):
         return (Spec((), "bool"),)
     if isinstance(value, int):
@@ -75,8 +84,10 @@ def _specs(value: Any, batched: bool, target: str) -> tuple[Spec, ...]:
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape is None or dtype is None:
         kind = type(value).__name__
-        raise UserError(f"{target}: its first item is a {kind}, which no network takes; "
-                        "add a transform that makes a tensor, or give --input")
+        raise UserError(
+            f"{target}: its first item is a {kind}, which no network takes; "
+            "add a transform that makes a tensor, or give --input"
+        )
     sides = tuple(int(side) for side in shape)
     return (Spec(sides[1:] if batched else sides, str(dtype).removeprefix("torch.")),)
 
@@ -96,12 +107,16 @@ def bind(net: torch.nn.Module, specs: Sequence[Spec], target: str) -> None:
         signature.bind(*positional, **{spec.name: spec for spec in specs if spec.name is not None})
     except TypeError as error:
         takes = ", ".join(name for name, p in signature.parameters.items() if p.kind is not p.VAR_KEYWORD)
-        raise UserError(f"{target}: forward takes ({takes}), and {len(specs)} "
-                        f"{'input was' if len(specs) == 1 else 'inputs were'} given ({error}); repeat --input, "
-                        "or name one: --input mask=128:bool") from None
+        raise UserError(
+            f"{target}: forward takes ({takes}), and {len(specs)} "
+            f"{'input was' if len(specs) == 1 else 'inputs were'} given ({error}); repeat --input, "
+            "or name one: --input mask=128:bool"
+        ) from None
 
 
 def tensors(specs: Sequence[Spec], batch: int, values: bool) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
     """The batch as positional and keyword arguments."""
-    return ([spec.tensor(batch, values) for spec in specs if spec.name is None],
-            {spec.name: spec.tensor(batch, values) for spec in specs if spec.name is not None})
+    return (
+        [spec.tensor(batch, values) for spec in specs if spec.name is None],
+        {spec.name: spec.tensor(batch, values) for spec in specs if spec.name is not None},
+    )

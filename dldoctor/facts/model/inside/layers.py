@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from dldoctor.facts.model.inside import places
-from dldoctor.facts.model.inside.recorder import Recorder, first_tensor, what
+from dldoctor.facts.model.inside.recorder import Recorder, what
 from dldoctor.facts.model.record import ShapeHint, SingleValue
 
 _Conv = nn.modules.conv._ConvNd
@@ -58,7 +58,9 @@ def before_call(rec: Recorder, path: str, module: nn.Module, args: tuple[Any, ..
     elif isinstance(module, _RNN):
         x = _features(rec, path, module, x, "input_size", module.input_size)
     elif isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
-        x = _features(rec, path, module, x, "d_model", module.self_attn.embed_dim)
+        if x.dim() and x.shape[-1] != module.self_attn.embed_dim:  # its width out is its width in
+            _features(rec, path, module, x, "d_model", module.self_attn.embed_dim)
+            output = x
     elif isinstance(module, nn.MultiheadAttention):
         return _attention(rec, path, module, args, kwargs)
     if output is not None:
@@ -72,8 +74,10 @@ def _is_torchs(module: nn.Module) -> bool:
     """Whether the layer's arithmetic is torch's own: a subclass may permute first, a hook may reshape."""
     if not (type(module).forward.__module__ or "").startswith("torch."):
         return False
-    return all((getattr(hook, "__module__", None) or type(hook).__module__ or "").startswith("torch.")
-               for hook in module._forward_pre_hooks.values())
+    return all(
+        (getattr(hook, "__module__", None) or type(hook).__module__ or "").startswith("torch.")
+        for hook in module._forward_pre_hooks.values()
+    )
 
 
 def _same_dtype(rec: Recorder, module: Any, x: torch.Tensor) -> torch.Tensor:
@@ -83,8 +87,11 @@ def _same_dtype(rec: Recorder, module: Any, x: torch.Tensor) -> torch.Tensor:
     if nn.parameter.is_lazy(weight):
         return x
     names = [str(t.dtype).removeprefix("torch.") for t in (x, weight)]
-    rec.forward_fault(f"RuntimeError: {what(module)} gets {names[0]} and its weights are {names[1]}", "dtype",
-                      f"convert the input: x.to(torch.{names[1]})")
+    rec.forward_fault(
+        f"RuntimeError: {what(module)} gets {names[0]} and its weights are {names[1]}",
+        "dtype",
+        f"convert the input: x.to(torch.{names[1]})",
+    )
     return x.to(weight.dtype)
 
 
@@ -115,7 +122,7 @@ def _linear(rec: Recorder, path: str, module: nn.Linear, x: torch.Tensor) -> tor
 def _is_map(rec: Recorder, x: torch.Tensor) -> bool:
     """Whether the tensor comes straight from a layer that puts channels first, so that flattening was forgotten."""
     producer = rec.producer(x)
-    return producer is not None and producer.kind in ("conv", "map") or rec.is_input(x) and x.dim() == 4
+    return (producer is not None and producer.kind in ("conv", "map")) or (rec.is_input(x) and x.dim() == 4)
 
 
 def _conv(rec: Recorder, path: str, module: Any, x: torch.Tensor) -> torch.Tensor:
@@ -131,8 +138,18 @@ def _conv(rec: Recorder, path: str, module: Any, x: torch.Tensor) -> torch.Tenso
             hint = "channel-axis"
         elif axis == 1 and x.shape[-1] == wanted and rec.is_input(x):
             hint = "channels-last"
-        rec.shape_fault("conv", path, module, x, "in_channels", wanted, 1 if hint == "channel-axis" else arriving,
-                        hint, out)
+        rec.shape_fault(
+            "conv",
+            path,
+            module,
+            x,
+            "in_channels",
+            wanted,
+            1 if hint == "channel-axis" else arriving,
+            hint,
+            out,
+            editable=module.groups == 1,
+        )
         if hint == "channels-last":
             x = x.movedim(-1, 1)
         elif hint == "channel-axis":
@@ -170,14 +187,17 @@ def _large_enough(rec: Recorder, path: str, module: Any, x: torch.Tensor, axis: 
     if 0 < x.shape[axis] >= needed:
         return x
     rec.shape_fault("small", path, module, x, "kernel_size", module.kernel_size, x.shape[axis], out="nothing")
-    return fit(x, axis, max(needed, 1)) if x.shape[axis] else x.new_zeros(
-        *x.shape[:axis], max(needed, 1), *(x.shape[axis:][1:]))
+    return (
+        fit(x, axis, max(needed, 1))
+        if x.shape[axis]
+        else x.new_zeros(*x.shape[:axis], max(needed, 1), *(x.shape[axis:][1:]))
+    )
 
 
 def _channels(rec: Recorder, path: str, module: Any, x: torch.Tensor) -> torch.Tensor | None:
     """Norm layers keep the shape: what arrives goes on as it is."""
     wanted = module.num_features
-    if not wanted or x.dim() < 2 or x.shape[1] == wanted or module.weight is None and module.running_mean is None:
+    if not wanted or x.dim() < 2 or x.shape[1] == wanted or (module.weight is None and module.running_mean is None):
         return None
     if type(module).__name__[-2:] in ("1d", "2d", "3d") and x.dim() not in _NORM_DIMS[type(module).__name__[-2:]]:
         return None
@@ -193,10 +213,11 @@ def _values(rec: Recorder, path: str, module: Any, x: torch.Tensor) -> torch.Ten
         return None
     over_batch = isinstance(module, _BatchNorm)
     spatial = math.prod(x.shape[2:])
-    if spatial != 1 or x.shape[0] != rec.batch or not over_batch and x.dim() < 3:
+    if spatial != 1 or x.shape[0] != rec.batch or (not over_batch and x.dim() < 3):
         return None
-    rec.single_values.setdefault(path, SingleValue(path, what(module), places.made_at(module), rec.sides(x), spatial,
-                                                   over_batch))
+    rec.single_values.setdefault(
+        path, SingleValue(path, what(module), places.made_at(module), rec.sides(x), spatial, over_batch)
+    )
     return x if not over_batch or x.shape[0] == 1 else None
 
 
@@ -209,12 +230,13 @@ def _group_norm(rec: Recorder, path: str, module: nn.GroupNorm, x: torch.Tensor)
 
 def _layer_norm(rec: Recorder, path: str, module: Any, x: torch.Tensor) -> torch.Tensor | None:
     wanted = tuple(module.normalized_shape)
-    if tuple(x.shape[-len(wanted):]) == wanted:
+    if tuple(x.shape[-len(wanted) :]) == wanted:
         return None
     if x.dim() < len(wanted):
         return None
-    rec.shape_fault("norm", path, module, x, "normalized_shape", wanted, tuple(x.shape[-len(wanted):]),
-                    out=rec.shown(x))
+    rec.shape_fault(
+        "norm", path, module, x, "normalized_shape", wanted, tuple(x.shape[-len(wanted) :]), out=rec.shown(x)
+    )
     return x
 
 
@@ -225,18 +247,22 @@ def _features(rec: Recorder, path: str, module: Any, x: torch.Tensor, parameter:
     return fit(x, -1, wanted)
 
 
-def _attention(rec: Recorder, path: str, module: nn.MultiheadAttention, args: tuple[Any, ...],
-               kwargs: dict[str, Any]) -> Instead:
+def _attention(
+    rec: Recorder, path: str, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Instead:
     names = ("query", "key", "value")
     given = [args[i] if i < len(args) else kwargs.get(name) for i, name in enumerate(names)]
     wanted = (module.embed_dim, module.kdim, module.vdim)
-    fitted = []
+    query = given[0]
+    if isinstance(query, torch.Tensor) and query.shape[-1] != module.embed_dim:
+        _features(rec, path, module, query, "embed_dim", module.embed_dim)
+        return args, kwargs, (query, None)  # its width out is its width in
+    fitted: list[Any] = []
     for name, x, size in zip(("embed_dim", "kdim", "vdim"), given, wanted, strict=True):
-        if isinstance(x, torch.Tensor) and first_tensor(x) is not None and x.shape[-1] != size:
-            rec.shape_fault("linear", path, module, x, "embed_dim" if size == module.embed_dim else name, size,
-                            x.shape[-1])
-            x = fit(x, -1, size)
-        fitted.append(x)
-    positional = tuple(fitted[:min(len(args), 3)]) + args[3:]
+        if isinstance(x, torch.Tensor) and x.shape[-1] != size:
+            fitted.append(_features(rec, path, module, x, name, size))
+        else:
+            fitted.append(x)
+    positional = tuple(fitted[: min(len(args), 3)]) + args[3:]
     keywords = {**kwargs, **{name: fitted[i] for i, name in enumerate(names) if name in kwargs}}
     return positional, keywords, None

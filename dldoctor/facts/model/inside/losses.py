@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import linecache
 from typing import Any
 
 import torch
@@ -19,13 +18,26 @@ from dldoctor.facts.model.inside.recorder import Producer, Recorder
 from dldoctor.facts.model.record import LossCall, LossRun, Place
 from dldoctor.facts.user_code import load, user_frames
 
-_SHORT = {"bce": "binary_cross_entropy", "bce_with_logits": "binary_cross_entropy_with_logits", "ce": "cross_entropy",
-          "mse": "mse_loss", "l1": "l1_loss", "nll": "nll_loss", "mae": "l1_loss", "smooth_l1": "smooth_l1_loss",
-          "huber": "huber_loss", "bcewithlogits": "binary_cross_entropy_with_logits", "kl_div": "kl_div"}
+_SHORT = {
+    "bce": "binary_cross_entropy",
+    "bce_with_logits": "binary_cross_entropy_with_logits",
+    "ce": "cross_entropy",
+    "mse": "mse_loss",
+    "l1": "l1_loss",
+    "nll": "nll_loss",
+    "mae": "l1_loss",
+    "smooth_l1": "smooth_l1_loss",
+    "huber": "huber_loss",
+    "bcewithlogits": "binary_cross_entropy_with_logits",
+    "kl_div": "kl_div",
+}
 _INDEXED = frozenset(("cross_entropy", "nll_loss"))
 _WATCHED = frozenset(("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"))
-_FUNCTIONS = {name for name, value in vars(F).items()
-              if inspect.isfunction(value) and {"input", "target"} <= set(inspect.signature(value).parameters)}
+_FUNCTIONS = {
+    name
+    for name, value in vars(F).items()
+    if inspect.isfunction(value) and {"input", "target"} <= set(inspect.signature(value).parameters)
+}
 #: entries up to which an output is made for real
 _LARGEST = 50_000_000
 
@@ -40,8 +52,11 @@ def resolve(name: str, folder: str) -> tuple[Any, str]:
         found = load(name, folder)
         if inspect.isclass(found) and issubclass(found, torch.nn.Module):
             found = found()
-        if inspect.isfunction(found) and not [p for p in inspect.signature(found).parameters.values()
-                                              if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]:
+        if inspect.isfunction(found) and not [
+            p
+            for p in inspect.signature(found).parameters.values()
+            if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
+        ]:
             found = found()
         if not callable(found):
             raise UserError(f"{name}: is a {type(found).__name__}; name a criterion or a function f(output, target)")
@@ -56,13 +71,19 @@ def resolve(name: str, folder: str) -> tuple[Any, str]:
     import difflib
 
     close = difflib.get_close_matches(key, sorted(_FUNCTIONS | set(_SHORT)), n=1)
-    raise UserError(f"--loss {name}: no such loss in torch.nn.functional"
-                    f"{f'; did you mean {close[0]}?' if close else ''}; your own is losses.py:criterion")
+    raise UserError(
+        f"--loss {name}: no such loss in torch.nn.functional"
+        f"{f' (did you mean {close[0]}?)' if close else ''}; your own is losses.py:criterion"
+    )
 
 
 def _function_of_class(name: str) -> str:
-    by_class = {"CrossEntropyLoss": "cross_entropy", "NLLLoss": "nll_loss", "BCELoss": "binary_cross_entropy",
-                "BCEWithLogitsLoss": "binary_cross_entropy_with_logits"}
+    by_class = {
+        "CrossEntropyLoss": "cross_entropy",
+        "NLLLoss": "nll_loss",
+        "BCELoss": "binary_cross_entropy",
+        "BCEWithLogitsLoss": "binary_cross_entropy_with_logits",
+    }
     return by_class.get(name, name)
 
 
@@ -87,19 +108,34 @@ class _Losses(Functions):
             return
         producer = self.rec.producer(x)
         in_model = producer is not None and any(producer is other for other in self.from_model)
-        self.calls.append(LossCall(
-            name, tuple(x.shape), _name(x.dtype), tuple(y.shape), _name(y.dtype),
-            producer.kind if producer else "", in_model, producer.layer if producer else "",
-            producer.place if producer and producer.place else places.current_place()))
+        self.calls.append(
+            LossCall(
+                name,
+                tuple(x.shape),
+                _name(x.dtype),
+                tuple(y.shape),
+                _name(y.dtype),
+                producer.kind if producer else "",
+                in_model,
+                producer.layer if producer else "",
+                producer.place if producer and producer.place else places.current_place(),
+            )
+        )
 
 
 def run(criterion: Any, shown: str, function: str, rec: Recorder, output: Any, target: Spec | None) -> LossRun | None:
     """Forward and backward of the criterion; None where there is nothing to compare or no target is known."""
     main = main_output(output)
-    if main is None and function or target is None and not function or main is not None and main.numel() > _LARGEST:
+    if (
+        (main is None and function)
+        or (target is None and not function)
+        or (main is not None and main.numel() > _LARGEST)
+    ):
         return None
     from_model: list[Producer] = []
-    own = Recorder(criterion if isinstance(criterion, torch.nn.Module) else torch.nn.Identity(), rec.batch, repair=False)
+    own = Recorder(
+        criterion if isinstance(criterion, torch.nn.Module) else torch.nn.Identity(), rec.batch, repair=False
+    )
 
     def real(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
@@ -124,7 +160,7 @@ def run(criterion: Any, shown: str, function: str, rec: Recorder, output: Any, t
         with watch:
             loss = criterion(given, compared)
             if isinstance(loss, torch.Tensor):
-                (loss if loss.dim() == 0 else loss.sum()).backward()
+                (loss if loss.dim() == 0 else loss.sum()).backward()  # type: ignore[no-untyped-call]  # torch ships no type for it
                 value = float(loss.detach().sum()) if loss.numel() == 1 else None
     except Exception as problem:
         error = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0] if str(problem).strip() else ''}"

@@ -21,7 +21,7 @@ from dldoctor.facts.model.inside.dispatch import LiveBytes, NeedsValues, Ops, te
 from dldoctor.facts.model.inside.functions import Functions
 from dldoctor.facts.model.inside.inputs import Spec, tensors
 from dldoctor.facts.model.inside.recorder import Recorder
-from dldoctor.facts.model.record import ForwardFault, StepMemory
+from dldoctor.facts.model.record import ForwardFault, Place, StepMemory
 from dldoctor.facts.user_code import user_frames
 
 #: bytes that a real pass may take: parameters, gradients and as much again
@@ -48,11 +48,14 @@ class Pass:
     def wants_values(self) -> bool:
         """Whether it stopped for want of values rather than for a fault of the network."""
         kinds = (NeedsValues, UnsupportedFakeTensorException, UnsupportedOperatorException)
-        return isinstance(self.error, kinds) or type(self.error).__module__.startswith(("torch._subclasses", "torch.fx"))
+        return isinstance(self.error, kinds) or type(self.error).__module__.startswith(
+            ("torch._subclasses", "torch.fx")
+        )
 
 
-def run(net: torch.nn.Module, specs: Sequence[Spec], batch: int, *, fake: bool, training: bool = True,
-        repair: bool = True) -> Pass:
+def run(
+    net: torch.nn.Module, specs: Sequence[Spec], batch: int, *, fake: bool, training: bool = True, repair: bool = True
+) -> Pass:
     """One forward pass in training (or evaluation) mode, faults repaired and noted."""
     rec = Recorder(net, batch, repair=repair)
     done = Pass(rec, "fake" if fake else "real", training)
@@ -115,8 +118,10 @@ def make_without_memory(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed."""
-    return isinstance(error, MemoryError) or isinstance(error, RuntimeError) and any(
-        text in str(error) for text in ("can't allocate memory", "not enough memory", "Cannot allocate memory"))
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(text in str(error) for text in ("can't allocate memory", "not enough memory", "Cannot allocate memory"))
+    )
 
 
 def measure_step(net: torch.nn.Module, specs: Sequence[Spec], batch: int) -> StepMemory | None:
@@ -163,7 +168,9 @@ def faked(net: torch.nn.Module, mode: FakeTensorMode) -> Iterator[None]:
         if id(tensor) not in memo:
             made: torch.Tensor = (
                 torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)  # made without memory already
-                if isinstance(tensor, FakeTensor) else mode.from_tensor(tensor.detach()))
+                if isinstance(tensor, FakeTensor)
+                else mode.from_tensor(tensor.detach())
+            )
             if isinstance(tensor, torch.nn.Parameter):
                 made = torch.nn.Parameter(made, requires_grad=tensor.requires_grad)
             memo[id(tensor)] = made
@@ -175,7 +182,7 @@ def faked(net: torch.nn.Module, mode: FakeTensorMode) -> Iterator[None]:
                 for name, tensor in table.items():
                     if tensor is not None:
                         before.append((table, name, tensor))
-                        table[name] = without_memory(tensor)
+                        table[name] = without_memory(tensor)  # type: ignore[assignment]  # torch ships no type for it
             if isinstance(module, torch.nn.RNNBase):
                 flat.append((module, module._flat_weights))
                 module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
@@ -204,7 +211,7 @@ def final_fault(done: Pass) -> ForwardFault:
     last = frames[-1]
     import linecache
 
-    place = places.Place(last["path"], last["line"], linecache.getline(last["path"], last["line"]).rstrip("\n"))
+    place = Place(last["path"], last["line"], linecache.getline(last["path"], last["line"]).rstrip("\n"))
     return ForwardFault(shown, layer, place, last["function"], "", tuple(last["locals"].items()), repaired=False)
 
 
@@ -212,7 +219,10 @@ def fits_for_real(net: torch.nn.Module) -> bool:
     """Whether there are real parameters, and a tiny pass with them stays small."""
     if any(isinstance(p, FakeTensor) for p in net.parameters()):
         return False
-    return 3 * sum(p.numel() * p.element_size() for p in net.parameters() if not torch.nn.parameter.is_lazy(p)) < REAL_LIMIT
+    return (
+        3 * sum(p.numel() * p.element_size() for p in net.parameters() if not torch.nn.parameter.is_lazy(p))
+        < REAL_LIMIT
+    )
 
 
 def initialise(net: torch.nn.Module) -> None:
@@ -220,6 +230,6 @@ def initialise(net: torch.nn.Module) -> None:
     with torch.no_grad():
         for module in net.modules():
             reset = getattr(module, "reset_parameters", None)
-            if callable(reset) and not any(torch.nn.parameter.is_lazy(p) for p in module._parameters.values()):
+            if callable(reset) and not any(torch.nn.parameter.is_lazy(p) for p in module._parameters.values()):  # type: ignore[arg-type]  # torch ships no type for it
                 with contextlib.suppress(Exception):
                     reset()

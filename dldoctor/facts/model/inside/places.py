@@ -99,13 +99,16 @@ def argument_of(module: Any, parameter: str) -> Argument | None:
     before = sum(len(linecache.getline(made[0], n).encode()) for n in range(1, value.lineno))
     return Argument(
         place_of(made[0], value.lineno),
-        column=len(raw[:value.col_offset].decode()) + 1,
-        end_column=len(raw[:value.end_col_offset].decode()) + 1,
+        column=len(raw[: value.col_offset].decode()) + 1,
+        end_column=len(raw[: value.end_col_offset].decode()) + 1,
         start=before + value.col_offset,
         end=before + value.end_col_offset,
-        source=raw[value.col_offset:value.end_col_offset].decode(),
-        literal=all(isinstance(node, (ast.BinOp, ast.operator, ast.Tuple, ast.List, ast.Load))
-                    or isinstance(node, ast.Constant) and isinstance(node.value, int) for node in ast.walk(value)),
+        source=raw[value.col_offset : value.end_col_offset].decode(),
+        literal=all(
+            isinstance(node, (ast.BinOp, ast.operator, ast.Tuple, ast.List, ast.Load))
+            or (isinstance(node, ast.Constant) and isinstance(node.value, int))
+            for node in ast.walk(value)
+        ),
     )
 
 
@@ -115,8 +118,11 @@ def _calls(path: str) -> dict[tuple[int, int, int, int], ast.Call]:
         tree = ast.parse("".join(linecache.getlines(path)))
     except (SyntaxError, ValueError):
         return {}
-    return {(node.lineno, node.end_lineno or 0, node.col_offset, node.end_col_offset or 0): node
-            for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return {
+        (node.lineno, node.end_lineno or 0, node.col_offset, node.end_col_offset or 0): node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    }
 
 
 def assigned_at(module: Any, attribute: str) -> Place | None:

@@ -27,10 +27,17 @@ from dldoctor.facts.user_code import shapes_of
 
 lazy = torch.nn.parameter.is_lazy
 _CALL = torch.nn.Module.__call__
-_ARGUMENTS = {"Linear": ("in_features", "out_features"), "Embedding": ("num_embeddings", "embedding_dim"),
-              "LayerNorm": ("normalized_shape",), "GroupNorm": ("num_groups", "num_channels"), "Dropout": ("p",),
-              "MultiheadAttention": ("embed_dim", "num_heads"), "LSTM": ("input_size", "hidden_size"),
-              "GRU": ("input_size", "hidden_size"), "RNN": ("input_size", "hidden_size")}
+_ARGUMENTS = {
+    "Linear": ("in_features", "out_features"),
+    "Embedding": ("num_embeddings", "embedding_dim"),
+    "LayerNorm": ("normalized_shape",),
+    "GroupNorm": ("num_groups", "num_channels"),
+    "Dropout": ("p",),
+    "MultiheadAttention": ("embed_dim", "num_heads"),
+    "LSTM": ("input_size", "hidden_size"),
+    "GRU": ("input_size", "hidden_size"),
+    "RNN": ("input_size", "hidden_size"),
+}
 
 
 def what(module: torch.nn.Module) -> str:
@@ -43,7 +50,10 @@ def what(module: torch.nn.Module) -> str:
         names = ("output_size",) if "Adaptive" in kind else ("kernel_size",)
     elif "BatchNorm" in kind or "InstanceNorm" in kind:
         names = ("num_features",)
-    return f"{kind}({', '.join(_number(getattr(module, name)) for name in names if hasattr(module, name))})"
+    values = [_number(getattr(module, name)) for name in names if hasattr(module, name)]
+    if getattr(module, "groups", 1) > 1:
+        values.append(f"groups={module.groups}")
+    return f"{kind}({', '.join(values)})"
 
 
 def _number(value: Any) -> str:
@@ -152,8 +162,9 @@ class Recorder:
         row.calls += 1
         return row
 
-    def leave(self, row: Row | None, path: str, module: torch.nn.Module, arrived: torch.Tensor | None,
-              output: Any) -> None:
+    def leave(
+        self, row: Row | None, path: str, module: torch.nn.Module, arrived: torch.Tensor | None, output: Any
+    ) -> None:
         if row is None:
             return
         result = first_tensor(output)
@@ -177,16 +188,41 @@ class Recorder:
 
     # --- faults ---
 
-    def shape_fault(self, kind: ShapeKind, path: str, module: torch.nn.Module, x: torch.Tensor, parameter: str,
-                    declared: Any, arriving: Any, hint: ShapeHint = "", out: str = "") -> None:
+    def shape_fault(
+        self,
+        kind: ShapeKind,
+        path: str,
+        module: torch.nn.Module,
+        x: torch.Tensor,
+        parameter: str,
+        declared: Any,
+        arriving: Any,
+        hint: ShapeHint = "",
+        out: str = "",
+        editable: bool = True,
+    ) -> None:
         """Note that `module` declares another size than the one that arrives, once per module."""
         if any(fault.layer == path for fault in self.shapes):
             return
-        argument: Argument | None = places.argument_of(module, parameter)
+        argument: Argument | None = places.argument_of(module, parameter) if editable else None
         chain = (*self.steps[-3:], Step(path, what(module), self.shown(x), out, marked=True))
-        self.shapes.append(ShapeFault(
-            kind, path, what(module), parameter, _number(declared), _number(arriving), self.sides(x),
-            places.made_at(module), argument, places.current_place(), chain, hint, self.certain))
+        self.shapes.append(
+            ShapeFault(
+                kind,
+                path,
+                what(module),
+                parameter,
+                _number(declared),
+                _number(arriving),
+                self.sides(x),
+                places.made_at(module),
+                argument,
+                places.current_place(),
+                chain,
+                hint,
+                self.certain,
+            )
+        )
 
     def forward_fault(self, error: str, operation: str = "", advice: str = "", repaired: bool = True) -> None:
         """Note an exception of an operation at the user's running line, once per line."""
@@ -197,13 +233,19 @@ class Recorder:
         code = frame.f_code if frame else None
         name = "" if code is None else getattr(code, "co_qualname", code.co_name)
         tensors = tuple(shapes_of(frame.f_locals).items()) if frame else ()
-        self.faults.append(ForwardFault(error, self.stack[-1][0] if self.stack else "", place, name, operation, tensors,
-                                        repaired, advice))
+        self.faults.append(
+            ForwardFault(
+                error, self.stack[-1][0] if self.stack else "", place, name, operation, tensors, repaired, advice
+            )
+        )
 
     # --- who made a tensor ---
 
     def producer(self, tensor: Any) -> Producer | None:
-        return self.producers.get(tensor) if isinstance(tensor, torch.Tensor) else None
+        if not isinstance(tensor, torch.Tensor) or tensor not in self.producers:
+            return None
+        found: Producer = self.producers[tensor]
+        return found
 
     def is_input(self, tensor: torch.Tensor) -> bool:
         return tensor in self.inputs
@@ -220,10 +262,22 @@ class Recorder:
         table = []
         for row in self.rows.values():
             own = [p for p in row.module._parameters.values() if p is not None]
-            table.append(Layer(row.path, type(row.module).__name__, what(row.module), places.made_at(row.module),
-                               row.shape_in, row.shape_out, row.dtype, sum(p.numel() for p in own if not lazy(p)),
-                               sum(p.numel() for p in own if p.requires_grad and not lazy(p)),
-                               row.madds // self.batch, row.activation_bytes, row.calls))
+            table.append(
+                Layer(
+                    row.path,
+                    type(row.module).__name__,
+                    what(row.module),
+                    places.made_at(row.module),
+                    row.shape_in,
+                    row.shape_out,
+                    row.dtype,
+                    sum(p.numel() for p in own if not lazy(p)),
+                    sum(p.numel() for p in own if p.requires_grad and not lazy(p)),
+                    row.madds // self.batch,
+                    row.activation_bytes,
+                    row.calls,
+                )
+            )
         return tuple(table)
 
 

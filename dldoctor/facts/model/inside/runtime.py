@@ -42,8 +42,8 @@ def prepare() -> None:
     if "torch._dynamo" not in sys.modules:
         _postpone_compiler(torch)
     logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL + 1)
-    torch.compile = _identity  # type: ignore[assignment]
-    torch.nn.Module.compile = lambda self, *_, **__: None  # type: ignore[assignment]
+    torch.compile = _identity  # type: ignore[assignment]  # patched on purpose
+    torch.nn.Module.compile = lambda self, *_, **__: None  # type: ignore[method-assign]  # patched on purpose
     torch.backends.mha.set_fastpath_enabled(False)
     torch.hub.load_state_dict_from_url = lambda *_, **__: NoWeights()
     load = torch.nn.Module.load_state_dict
@@ -53,7 +53,7 @@ def prepare() -> None:
             return torch.nn.modules.module._IncompatibleKeys([], [])
         return load(self, state, *args, **kwargs)
 
-    torch.nn.Module.load_state_dict = load_state_dict  # type: ignore[method-assign]
+    torch.nn.Module.load_state_dict = load_state_dict  # type: ignore[method-assign,assignment]  # patched on purpose
 
 
 def _postpone_compiler(torch: Any) -> None:
@@ -91,11 +91,13 @@ def uninitialised() -> Iterator[None]:
 
     timm = sys.modules.get("timm.models._builder")
     patches: list[tuple[Any, str, Any]] = [
-        (torch.nn.init, name, _first_argument) for name in dir(torch.nn.init)
+        (torch.nn.init, name, _first_argument)
+        for name in dir(torch.nn.init)
         if name.endswith("_") and not name.startswith("_")
     ]
-    patches += [(torch.nn.init, name, _first_argument) for name in ("_no_grad_trunc_normal_",)
-                if hasattr(torch.nn.init, name)]
+    patches += [
+        (torch.nn.init, name, _first_argument) for name in ("_no_grad_trunc_normal_",) if hasattr(torch.nn.init, name)
+    ]
     if timm is not None:
         patches.append((timm, "load_pretrained", lambda *_, **__: None))
     for owner, name, _ in list(patches):  # those who imported them by name

@@ -6,7 +6,6 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,8 +21,9 @@ def record(net: torch.nn.Module, specs: Sequence[Spec], done: passes.Pass, packa
     """The trace of the innermost of the user's forwards around the first fault; shapes in place of values."""
     import importlib.util
 
-    spec = importlib.util.spec_from_file_location("pysnooper", Path(package, "__init__.py"),
-                                                  submodule_search_locations=[package])
+    spec = importlib.util.spec_from_file_location(
+        "pysnooper", Path(package, "__init__.py"), submodule_search_locations=[package]
+    )
     if spec is None or spec.loader is None:
         return ""
     pysnooper = importlib.util.module_from_spec(spec)
@@ -43,13 +43,13 @@ def record(net: torch.nn.Module, specs: Sequence[Spec], done: passes.Pass, packa
 
 def _owner(net: torch.nn.Module, done: passes.Pass) -> torch.nn.Module:
     """The innermost module around the first fault whose forward is the user's own."""
-    paths = [fault.layer for fault in (*done.rec.shapes, *done.rec.faults)]
+    paths = [fault.layer for fault in done.rec.shapes] + [fault.layer for fault in done.rec.faults]
     path = paths[0] if paths else done.rec.raised[1] if done.rec.raised else ""
     modules = dict(net.named_modules())
     while path:
         module = modules.get(path)
         if module is not None and users(type(module).forward.__code__.co_filename):
-            return module
+            return module  # type: ignore[no-any-return]  # users() is cached, which loses its type
         path = path.rpartition(".")[0]
     return net
 

@@ -1,0 +1,20 @@
+"""Measured lines as exhibits."""
+
+from __future__ import annotations
+
+from dldoctor.facts.model.record import Argument, Place
+from dldoctor.finding import CodeFrame
+
+
+def line_frame(place: Place | None, label: str = "") -> list[CodeFrame]:
+    """The whole line with carets under its text; nothing where no line is known."""
+    if place is None or not place.text:
+        return []
+    first = len(place.text) - len(place.text.lstrip()) + 1
+    return [CodeFrame(place.path, place.line, place.text, first, len(place.text) + 1, label)]
+
+
+def argument_frame(argument: Argument, label: str = "") -> CodeFrame:
+    """The line with carets under one argument."""
+    at = argument.place
+    return CodeFrame(at.path, at.line, at.text, argument.column, argument.end_column, label)
