@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor import Advice, BatchSize, Finding, ImageTable, Quarantine, Severity, SplitTable, check
+from dldoctor import Advice, BatchSize, Finding, ImageTable, LayerTable, Quarantine, Severity, SplitTable, check
 
 _ORDER = ("train", "val", "test")
 
@@ -57,7 +57,7 @@ def train_val_leak(images: ImageTable) -> Iterator[Finding]:
         "Expected more than 1 value per channel when training, got input size torch.Size([1, {n}])",
     ),
 )
-def last_batch_of_one(splits: SplitTable, batch: BatchSize) -> Iterator[Finding]:
+def last_batch_of_one(splits: SplitTable, batch: BatchSize, network: LayerTable | None) -> Iterator[Finding]:
     """The last batch of an epoch holds one sample.
 
     BatchNorm can't compute a variance of one value and raises at the end of the first epoch; where it can, the
@@ -65,16 +65,19 @@ def last_batch_of_one(splits: SplitTable, batch: BatchSize) -> Iterator[Finding]
 
     Fix: `DataLoader(..., drop_last=True)` for training.
     """
-    if batch.size < 2:
+    norms = [layer.path for layer in network.layers if layer.kind.startswith("BatchNorm")] if network else []
+    if batch.size < 2 or (network and not norms):
         return
     training = list(splits.where(splits.col.split == "train")) or list(splits.where(splits.col.split.is_null()))
     for split in training:
         if split.samples % batch.size == 1:
             yield Finding(
                 ".",
-                "{samples} training samples in batches of {batch} leave a last batch of one, which BatchNorm refuses",
+                "{samples} training samples in batches of {batch} leave a last batch of one, which {norm} refuses",
                 samples=split.samples,
                 batch=batch.size,
-                severity=Severity.WARNING,
+                norm=f"{norms[0]} (BatchNorm)" if norms else "BatchNorm",
+                # without a network to look at there may be no BatchNorm in it
+                severity=Severity.ERROR if norms else Severity.WARNING,
                 fix=Advice("DataLoader(..., drop_last=True) for training, or a batch size that divides otherwise"),
             )

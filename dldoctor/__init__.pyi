@@ -36,6 +36,7 @@ from .facts.machine.gpu import Gpu as Gpu
 from .facts.machine.gpu import GpuDevices as GpuDevices
 from .facts.machine.gpu import GpuProcess as GpuProcess
 from .facts.machine.gpu import GpuState as GpuState
+from .facts.machine.gpu import PlannedCard as PlannedCard
 from .facts.machine.gpu import VisibleDevices as VisibleDevices
 from .facts.machine.memory import Container as Container
 from .facts.machine.memory import HostMemory as HostMemory
@@ -81,6 +82,7 @@ from .finding import Edits as Edits
 from .finding import Finding as Finding
 from .finding import HexBytes as HexBytes
 from .finding import Histogram as Histogram
+from .finding import Listing as Listing
 from .finding import Place as Place
 from .finding import Quarantine as Quarantine
 from .finding import Severity as Severity

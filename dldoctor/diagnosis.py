@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,6 +61,8 @@ class Examination:
     unreported: frozenset[str] = frozenset()
     #: facts read from a file: nothing is gathered
     replayed: bool = False
+    #: facts gathered to be shown, whether or not a check asks for them
+    shown: Sequence[type[Fact]] = ()
 
     @property
     def subject(self) -> Subject | None:
@@ -76,25 +78,40 @@ def reachable(fact: type[Fact], seen: frozenset[type[Fact]] = frozenset()) -> se
     return found
 
 
-def belongs(check: Check, subject: type[Subject]) -> bool:
-    """Whether a check says something about this kind of subject."""
-    return any(subject in reachable(need.fact) for need in check.needs)
+def required(fact: type[Fact]) -> set[type[Fact]]:
+    """The fact and all that it can't be made without."""
+    found = {fact}
+    for need in gatherer_needs(fact) or ():
+        if not need.optional:
+            found |= required(need.fact)
+    return found
+
+
+def belongs(check: Check, subject: type[Subject], given: Collection[type[Fact]]) -> bool:
+    """Whether a check says something about this kind of subject: it can't do without it, or it is a join of it with
+    another subject that is given, too."""
+    must = set().union(*(required(need.fact) for need in check.needs if not need.optional))
+    if subject in must:
+        return True
+    others = {fact for fact in must if issubclass(fact, Subject)}
+    return others <= set(given) and any(subject in reachable(need.fact) for need in check.needs)
 
 
 def examine(examination: Examination, pool: FactPool) -> Outcome:
     """Gather what the checks need, run them, and put the findings in order. Never raises for a check's sake."""
     started = time.perf_counter()
-    chosen = [c for c in examination.checks if examination.replayed or belongs(c, examination.primary)]
+    given = [type(seed) for seed in examination.seeds]
+    chosen = [c for c in examination.checks if examination.replayed or belongs(c, examination.primary, given)]
     seeds: dict[type[Fact], Fact] = {type(s): s if examination.replayed else pool.seed(s) for s in examination.seeds}
     seeds[Resources] = pool.resources
     gathered: dict[type[Fact], Fact | Exception] = dict(seeds)
     try:
         if not examination.replayed:
-            _gather(chosen, gathered, pool)
+            _gather(chosen, examination.shown, gathered, pool)
     except KeyboardInterrupt:
         pool.resources.stop.set()
     interrupted = pool.resources.stop.is_set()
-    entries, skipped, crashes, ran = [], [], _failed_facts(chosen, gathered), []
+    entries, skipped, crashes, ran = [], [], _failed_facts(gathered), []
     for check in chosen:
         arguments, reason = _arguments(check.needs, gathered)
         if reason is not None:
@@ -161,9 +178,14 @@ def _reason(fact: type[Fact], cause: Fact | Exception | None) -> str:
     return f"needs {fact.flag}" if fact.flag else f"{fact.__name__} was not measured"
 
 
-def _gather(checks: Sequence[Check], gathered: dict[type[Fact], Fact | Exception], pool: FactPool) -> None:
+def _gather(
+    checks: Sequence[Check],
+    shown: Sequence[type[Fact]],
+    gathered: dict[type[Fact], Fact | Exception],
+    pool: FactPool,
+) -> None:
     graph: dict[type[Fact], set[type[Fact]]] = {}
-    waiting = [need.fact for check in checks for need in check.needs]
+    waiting = [*shown, *(need.fact for check in checks for need in check.needs)]
     while waiting:
         fact = waiting.pop()
         if fact in graph or fact in gathered:
@@ -242,7 +264,7 @@ def _measure(fact: type[Fact], arguments: Sequence[Any]) -> tuple[Fact | Excepti
     return result, time.perf_counter() - started
 
 
-def _failed_facts(checks: Sequence[Check], gathered: Mapping[type[Fact], Fact | Exception]) -> list[Crash]:
+def _failed_facts(gathered: Mapping[type[Fact], Fact | Exception]) -> list[Crash]:
     crashes = []
     seen: set[int] = set()
     for fact, result in gathered.items():

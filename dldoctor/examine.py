@@ -95,7 +95,8 @@ def _examination(request: Request, settings: Settings, base: Path) -> Examinatio
     known = KnownPitfalls(
         tuple((c.code, c.name, text) for c in settings.registry.checks.values() for text in c.symptoms)
     )
-    return Examination([*request.seeds(base), known], request.primary, checks, settings.checks, unreported)
+    seeds = [*request.seeds(base), known]
+    return Examination(seeds, request.primary, checks, settings.checks, unreported, shown=request.shown())
 
 
 # --- the Python API -------------------------------------------------------------------------------------------------

@@ -111,7 +111,14 @@ class Curve:
     values: tuple[float, ...]
 
 
-Exhibit = CodeFrame | ShapeChain | Table | Histogram | HexBytes | Curve
+@dataclass(frozen=True)
+class Listing:
+    """Text that is shown as it stands, such as a trace."""
+
+    text: str
+
+
+Exhibit = CodeFrame | ShapeChain | Table | Histogram | HexBytes | Curve | Listing
 
 # --- fixes --------------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,10 @@ class Request:
     def seeds(self, base: Path) -> list[Fact]:
         raise NotImplementedError
 
+    def shown(self) -> tuple[type[Fact], ...]:
+        """Facts that the report shows, whether or not a check asks for them."""
+        return ()
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ScanRequest(Request):
@@ -117,7 +121,12 @@ class ModelRequest(Request):
             found.append(GpuMemoryAsked(parse_bytes(self.gpu_memory, "--gpu-memory")))
         if self.data is not None:
             found.append(ItemSource(self.data, base) if is_target(self.data) else dataset(self.data, base))
-        return found + common(self.classes, self.batch)
+        return [*found, Machine(base), *common(self.classes, self.batch)]
+
+    def shown(self) -> tuple[type[Fact], ...]:
+        from dldoctor.facts.model.views import ForwardTrace, LayerTable
+
+        return (LayerTable, ForwardTrace) if self.trace else (LayerTable,)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor import Finding, GpuMemoryAsked, MemoryDemand, Severity, Table, check
+from dldoctor import Finding, MemoryDemand, PlannedCard, Severity, Table, check
 
 _MIB = 1 << 20
 
@@ -21,7 +21,7 @@ _MIB = 1 << 20
 )
 def will_not_fit(
     demand: MemoryDemand,
-    gpu: GpuMemoryAsked,
+    gpu: PlannedCard,
     *,
     context_mib: int = 550,
     allocator: float = 1.11,
@@ -67,13 +67,14 @@ def will_not_fit(
         )
     yield Finding(
         None,
-        "a step at batch {batch} takes {low} to {high} of GPU memory, {middle} most likely, of {gpu}",
+        "a step at batch {batch} takes {low} to {high} of GPU memory, {middle} most likely, of {gpu} ({said_by})",
         severity=severity,
         batch=demand.batch,
         low=_size(low),
         high=_size(high),
         middle=_size(middle),
         gpu=_size(gpu.bytes),
+        said_by=gpu.said_by,
         largest_batch=max(fits, 0),
         fix=fix,
         show=Table(("for", "memory"), tuple((name, _size(size)) for name, size in rows)),

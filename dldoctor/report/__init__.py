@@ -24,6 +24,8 @@ class Look:
     quiet: bool = False
     #: seconds are left out where a text must not change from run to run
     timed: bool = True
+    #: the last line with its counts, which change with every check that is added
+    summary: bool = True
 
 
 @dataclass(frozen=True)

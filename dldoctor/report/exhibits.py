@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from dldoctor.finding import CodeFrame, Curve, Exhibit, HexBytes, Histogram, ShapeChain, Table
+from dldoctor.finding import CodeFrame, Curve, Exhibit, HexBytes, Histogram, Listing, ShapeChain, Table
 from dldoctor.report import Look
 
 
@@ -107,6 +107,13 @@ def _(curve: Curve, look: Look) -> list[Text]:
     drawn = "".join(_tick(value, low, high, ticks) for value in points)
     first, last = _short(curve.values[0]), _short(curve.values[-1])
     return [Text(f"{curve.name}  {first} ") + Text(drawn, "bar") + Text(f" {last}")]
+
+
+@draw.register
+def _(listing: Listing, look: Look) -> list[Text]:
+    return [
+        Text(line[: look.width - 2] + ".." if len(line) > look.width else line) for line in listing.text.splitlines()
+    ]
 
 
 def _tick(value: float, low: float, high: float, ticks: str) -> str:

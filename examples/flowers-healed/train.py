@@ -6,10 +6,9 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "0"
 
 import numpy as np
 import torch
-from torch import nn
-
 from data import train_loader
 from net import FlowerNet
+from torch import nn
 
 history = []
 

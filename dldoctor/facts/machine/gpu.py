@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from dldoctor.fact import Fact, Unavailable
-from dldoctor.facts.subjects import Machine
+from dldoctor.facts.subjects import GpuMemoryAsked, Machine
 
 
 @dataclass(frozen=True)
@@ -143,3 +143,23 @@ class VisibleDevices(Fact):
     @classmethod
     def gather(cls, machine: Machine) -> Self:
         return cls(os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+@dataclass(frozen=True)
+class PlannedCard(Fact):
+    """The memory a training may count on (bytes): the card asked for, or what is free on the first card here."""
+
+    flag: ClassVar[str] = "--gpu-memory 24GB"
+
+    bytes: int
+    #: "--gpu-memory", or the card's name
+    said_by: str
+
+    @classmethod
+    def gather(cls, asked: GpuMemoryAsked | None, state: GpuState | None) -> Self:
+        if asked is not None:
+            return cls(asked.bytes, "--gpu-memory")
+        if state is None or not state.gpus:
+            raise Unavailable("needs --gpu-memory 24GB, or a GPU")
+        card = state.gpus[0]
+        return cls(card.free, f"{card.name}, free now")

@@ -16,7 +16,8 @@ from dldoctor.facts.model.record import (
     ShapeFault,
     SingleValue,
 )
-from dldoctor.facts.subjects import BatchSize, LossAsked, OptimizerAsked
+from dldoctor.facts.subjects import BatchSize, LossAsked, ModelTarget, OptimizerAsked
+from dldoctor.finding import Exhibit, Listing, Table
 from dldoctor.isolation import StackFrame
 
 
@@ -35,9 +36,31 @@ class LayerTable(Fact):
     activation_bytes: int
     #: "fake" when nothing was allocated, "real" for a tiny forward on the CPU
     mode: str
+    #: whether the table was asked for
+    wanted: bool = False
+
+    @property
+    def said(self) -> str:
+        frozen = self.parameters - self.trainable
+        parts = [
+            f"{_count(self.parameters)} parameters" + (f" ({_count(frozen)} frozen)" if frozen else ""),
+            f"{_count(self.madds)} MAdds",
+            f"{self.activation_bytes / 2**20:,.1f} MiB of activations a sample",
+        ]
+        return ", ".join(parts) + ("; examined by a tiny forward on the CPU" if self.mode == "real" else "")
+
+    def drawn(self, verbose: bool) -> tuple[Exhibit, ...]:
+        if not (self.wanted or verbose):
+            return ()
+        rows = tuple(
+            (layer.path, layer.what, _sides(layer.shape_in), _sides(layer.shape_out), _count(layer.parameters),
+             _count(layer.madds), f"{layer.activation_bytes / 2**20:.1f}")
+            for layer in self.layers
+        )  # fmt: skip
+        return (Table(("layer", "type", "in", "out", "params", "MAdds", "MiB"), rows),)
 
     @classmethod
-    def gather(cls, probe: ModelProbe) -> Self:
+    def gather(cls, probe: ModelProbe, target: ModelTarget) -> Self:
         forward = probe.forward_pass()
         built = probe.built
         return cls(
@@ -48,7 +71,19 @@ class LayerTable(Fact):
             forward.madds,
             forward.activation_bytes // forward.batch,
             forward.mode,
+            target.table,
         )
+
+
+def _count(number: int) -> str:
+    for size, unit in ((10**12, " T"), (10**9, " G"), (10**6, " M"), (10**4, " k")):
+        if number >= size:
+            return f"{number / (size if size > 10**4 else 10**3):.3g}{unit}"
+    return str(number)
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "scalar"
 
 
 @dataclass(frozen=True)
@@ -245,3 +280,6 @@ class ForwardTrace(Fact):
         if not probe.trace:
             raise Unavailable("needs --trace and a forward that fails")
         return cls(probe.trace)
+
+    def drawn(self, verbose: bool) -> tuple[Exhibit, ...]:
+        return (Listing(self.text),)

@@ -94,7 +94,8 @@ def lines(report: Report, look: Look) -> Iterator[Text]:
         yield Text()
         for note in notes:
             yield from _wrapped(Text.assemble(("note", "info"), f": {note}"), look, 2)
-    yield from _summary(report, look)
+    if look.summary:
+        yield from _summary(report, look)
 
 
 def _head(outcome: Outcome, look: Look) -> Iterator[Text]:
