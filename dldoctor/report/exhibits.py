@@ -21,25 +21,38 @@ def draw(exhibit: Exhibit, look: Look) -> list[Text]:
 @draw.register
 def _(frame: CodeFrame, look: Look) -> list[Text]:
     place = f"{frame.path}:{frame.line}"
+    # a tab before the column widens the prefix like it widened the text
+    start, end = (len(frame.text[: column - 1].expandtabs(4)) for column in (frame.column, frame.end_column))
     text = frame.text.rstrip().expandtabs(4)
     indent = len(text) - len(text.lstrip())
-    # a tab before the column widens the prefix like it widened the text
-    start = len(frame.text[: frame.column - 1].expandtabs(4)) - indent
-    carets = max(1, len(frame.text[: frame.end_column - 1].expandtabs(4)) - indent - start)
+    text, start, end = text[indent:], start - indent, max(end, start + 1) - indent
     gap = cell_len(place) + 4
-    if gap + len(text) - indent > look.width and gap > look.width // 3:
-        first = [Text(place, "place"), Text("    ") + Text(text.strip())]
-        gap = 4
-    else:
-        first = [Text(place, "place") + Text("    ") + Text(text.strip())]
-    shift = " " * (gap + cell_len(text[indent : indent + start]))
-    mark = Text(shift) + Text("^" * carets, "caret")
-    if frame.label:
-        if len(shift) + carets + 1 + cell_len(frame.label) <= look.width:
-            mark += Text(f" {frame.label}", "caret")
-        else:
-            return [*first, mark, Text("    ") + Text(frame.label, "caret")]
-    return [*first, mark]
+    lines = [Text(place, "place") + Text("    ")]
+    if gap + len(text) > look.width and gap > look.width // 3:
+        lines, gap = [Text(place, "place"), Text("    ")], 4
+    text, start, end = _window(text, start, end, look.width - gap)
+    lines[-1] += Text(text)
+    shift = " " * (gap + cell_len(text[:start]))
+    lines.append(Text(shift) + Text("^" * (end - start), "caret"))
+    if not frame.label:
+        return lines
+    if len(shift) + (end - start) + 1 + cell_len(frame.label) <= look.width:
+        lines[-1] += Text(f" {frame.label}", "caret")
+        return lines
+    return [*lines, Text("    ") + Text(frame.label, "caret")]
+
+
+def _window(text: str, start: int, end: int, room: int) -> tuple[str, int, int]:
+    """The part of a long line around its marked columns, with `..` where it is cut, and where these then stand."""
+    if cell_len(text) <= room:
+        return text, start, end
+    first = max(0, min(start - 8, len(text) - room)) if end > room - 2 else 0
+    cut = text[first : first + room]
+    if first:
+        cut = ".." + cut[2:]
+    if first + room < len(text):
+        cut = cut[:-2] + ".."
+    return cut, max(0, start - first), min(end - first, len(cut))
 
 
 @draw.register

@@ -21,6 +21,7 @@ from dldoctor import (
 )  # fmt: skip
 from dldoctor.outcome import Crash, Entry, Skipped
 from dldoctor.report import Look
+from dldoctor.report.exhibits import draw
 
 from ..engine import records
 
@@ -80,6 +81,16 @@ def test_no_line_is_wider_than_the_screen(width: int) -> None:
     lines = [line for line in report().render("terminal", Look(width=width)).splitlines()
              if not line.strip().startswith(commands)]  # fmt: skip
     assert max(map(cell_len, lines)) <= width
+
+
+@pytest.mark.parametrize(("column", "end"), [(1, 5), (90, 120), (190, 200), (1, 200)])
+def test_a_long_line_of_code_is_cut_around_its_carets(column: int, end: int) -> None:
+    text = "".join(f"{number:03d}-" for number in range(50))
+    lines = [line.plain for line in draw(CodeFrame("a.py", 1, text, column, end), Look(width=80))]
+    assert max(map(cell_len, lines)) <= 80
+    first = len(lines[-1]) - len(lines[-1].lstrip())
+    marked = lines[-2][first : first + 4]
+    assert marked.startswith((text[column - 1 : column + 1], ".."))
 
 
 def test_an_ascii_screen_draws_in_ascii() -> None:

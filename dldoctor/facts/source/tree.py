@@ -54,6 +54,16 @@ class SourceTree(Fact):
         tree.code  # noqa: B018  # built here, where slowness is said and no check's time limit runs
         return tree
 
+    @property
+    def said(self) -> str:
+        lines = sum(file.text.count("\n") for file in self.files)
+        return f"{len(self.files):,} file{'s' * (len(self.files) != 1)}, {lines:,} lines"
+
+    @property
+    def examined_paths(self) -> tuple[str, ...]:
+        """Where inline ignores may stand that silence nothing."""
+        return tuple(file.path for file in self.files)
+
     @functools.cached_property
     def code(self) -> TrainingCode:
         """What the source does with models, losses, optimizers and loaders; built from the text alone."""
