@@ -238,7 +238,7 @@ def _summary(report: Report, look: Look) -> Iterator[Text]:
     skips = Counter(skip.reason for skip in outcome.skipped)
     said = _plural(len(outcome.checks_run), "check")
     if outcome.skipped:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in skips.most_common(3))
+        reasons = ", ".join(f"{count} {_short(reason)}" for reason, count in skips.most_common(3))
         if len(skips) > 3:
             reasons += ", ..."
         said += f", {len(outcome.skipped)} skipped ({reasons})"
@@ -253,6 +253,11 @@ def _summary(report: Report, look: Look) -> Iterator[Text]:
     yield from _wrapped(Text(f"{verdict}; {said}"), look, 0)
     if outcome.entries and not look.quiet:
         yield Text(f"More: dldoctor explain {outcome.entries[0].check.code}", "dim")
+
+
+def _short(reason: str) -> str:
+    """A reason for the summary; -v gives it whole."""
+    return reason if len(reason) <= 60 else f"{reason[:57].rstrip()}..."
 
 
 def _plural(count: int, word: str) -> str:
