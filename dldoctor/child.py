@@ -64,7 +64,7 @@ def main() -> None:
 
         module, _, function = request["task"].partition(":")
         try:
-            getattr(_task_module(module), function)(request["arguments"], send)
+            getattr(importlib.import_module(module), function)(request["arguments"], send)
             send("$done", True)
         except UserError as error:
             send("$bad_input", str(error))
@@ -88,18 +88,6 @@ def main() -> None:
     # Threads and atexit handlers of user code must not keep a finished child alive.
     sys.stdout.flush()
     os._exit(0)
-
-
-def _task_module(name: str) -> types.ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in ("dldoctor", ""):
-            raise
-        missing = (error.name or "").partition(".")[0]
-        raise UserError(
-            f"{sys.executable}: has no {missing}; install it there, or name the interpreter that has it with --python"
-        ) from error
 
 
 def _write(pipe: BinaryIO, record: Any) -> None:
