@@ -77,6 +77,11 @@ def main() -> None:
                 },
             )
         except BaseException as error:
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            if missing in ("torch", "numpy"):  # what user code misses is a UserError already
+                send(
+                    "$bad_input", f"{sys.executable}: has no {missing}; name the interpreter that has it with --python"
+                )
             send(
                 "$exception",
                 {
