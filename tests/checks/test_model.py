@@ -15,11 +15,11 @@ from dldoctor import (
     ClassesAsked,
     Edits,
     Finding,
-    GpuMemoryAsked,
     HiddenLayers,
     LossProbe,
     MemoryDemand,
     ModelOutputs,
+    PlannedCard,
     Severity,
     ShapeMismatches,
     SingleValues,
@@ -177,13 +177,13 @@ def demand(activations: int) -> MemoryDemand:
 def test_memory_is_an_error_only_when_the_least_estimate_is_too_much(
     activations: int, severity: Severity | None
 ) -> None:
-    found = list(will_not_fit(demand(activations), GpuMemoryAsked(8 << 30)))
+    found = list(will_not_fit(demand(activations), PlannedCard(8 << 30, "--gpu-memory")))
     assert [finding.severity for finding in found] == ([severity] if severity else [])
 
 
 def test_the_largest_batch_said_fits_by_the_greatest_estimate() -> None:
-    (finding,) = will_not_fit(demand(12 << 30), GpuMemoryAsked(8 << 30))
+    (finding,) = will_not_fit(demand(12 << 30), PlannedCard(8 << 30, "--gpu-memory"))
     fits = int(finding.evidence["largest_batch"])
     assert fits == 3
     smaller = replace(demand(12 << 30), batch=fits)
-    assert not list(will_not_fit(smaller, GpuMemoryAsked(8 << 30)))
+    assert not list(will_not_fit(smaller, PlannedCard(8 << 30, "--gpu-memory")))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dldoctor import BadInput, Edits, LayerTable, ModelHead, ModelProbe, Report, examine_model
+from dldoctor import BadInput, Edits, LayerTable, ModelHead, ModelProbe, ModelTarget, Report, examine_model
 from dldoctor.fact import Unavailable
 from dldoctor.resources import Resources
 
@@ -118,7 +118,7 @@ def test_the_layer_table_counts_parameters_and_multiply_adds(net: Path) -> None:
         net, "self.conv = nn.Conv2d(3, 8, 3)\nself.fc = nn.Linear(8, 10)", "return self.fc(self.conv(x).mean((2, 3)))"
     )
     report = examined(input="3x10x10")
-    table = LayerTable.gather(probe(report))
+    table = LayerTable.gather(probe(report), ModelTarget("net.py:Net", Path()))
     conv, fc = table.layers
     assert (conv.path, conv.shape_in, conv.shape_out, conv.parameters) == ("conv", (3, 10, 10), (8, 8, 8), 8 * 28)
     assert conv.madds == 8 * 8 * 8 * 27
@@ -131,7 +131,7 @@ def test_a_network_larger_than_the_memory_limit_is_examined_without_memory(net: 
     write(net, "self.a = nn.Linear(40_000, 40_000)\nself.b = nn.Linear(30_000, 2)", "return self.b(self.a(x))")
     report = examine_model("net.py:Net", input="40000", resources=Resources(memory_limit=2 << 30))
     assert codes(report) == ["MOD001"]
-    assert LayerTable.gather(probe(report)).mode == "fake"
+    assert LayerTable.gather(probe(report), ModelTarget("net.py:Net", Path())).mode == "fake"
 
 
 def test_forward_that_needs_values_is_run_for_real(net: Path) -> None:
@@ -139,7 +139,7 @@ def test_forward_that_needs_values_is_run_for_real(net: Path) -> None:
     report = examined(input="8")
     assert codes(report) == ["MOD001"]
     assert probe(report).forward is not None
-    assert LayerTable.gather(probe(report)).mode == "real"
+    assert LayerTable.gather(probe(report), ModelTarget("net.py:Net", Path())).mode == "real"
 
 
 def test_a_single_output_counts_no_classes(net: Path) -> None:
