@@ -218,9 +218,9 @@ class SmokeRequest(Request):
         return [
             SmokeTarget(
                 target(self.target),
-                self.data,
                 base,
-                init=pairs(self.init),
+                pairs(self.init),
+                data=self.data,
                 loss=self.loss,
                 optimizer=self.optimizer,
                 learning_rate=self.lr,

@@ -61,20 +61,13 @@ class InputSpec:
 
 
 @dataclass(frozen=True)
-class ModelTarget(Subject):
-    """`net.py:Net`, with constructor arguments as (name, literal text) pairs and the inputs of one sample."""
-
-    kind: ClassVar[str] = "model"
-    flag: ClassVar[str] = "a model (--model net.py:Net)"
+class UserObject(Subject):
+    """An object of the user's code, as `file.py:name` or `package.module:name` below `folder`."""
 
     target: str
     folder: Path
+    #: constructor arguments as (name, literal text) pairs
     init: tuple[tuple[str, str], ...] = ()
-    inputs: tuple[InputSpec, ...] = ()
-    #: record a PySnooper trace of a failing forward
-    trace: bool = False
-    #: show the layer table
-    table: bool = False
 
     @property
     def root(self) -> Path:
@@ -83,6 +76,20 @@ class ModelTarget(Subject):
     @property
     def title(self) -> str:
         return self.target
+
+
+@dataclass(frozen=True)
+class ModelTarget(UserObject):
+    """`net.py:Net` and the inputs of one sample."""
+
+    kind: ClassVar[str] = "model"
+    flag: ClassVar[str] = "a model (--model net.py:Net)"
+
+    inputs: tuple[InputSpec, ...] = ()
+    #: record a PySnooper trace of a failing forward
+    trace: bool = False
+    #: show the layer table
+    table: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,25 +130,14 @@ class GpuMemoryAsked(Fact):
 
 
 @dataclass(frozen=True)
-class ItemSource(Subject):
+class ItemSource(UserObject):
     """`data.py:train_set`: a Dataset, a DataLoader, or a function that returns one."""
 
     kind: ClassVar[str] = "loader"
     flag: ClassVar[str] = "a Dataset or DataLoader (--data data.py:train_set)"
 
-    target: str
-    folder: Path
-    init: tuple[tuple[str, str], ...] = ()
     #: how many items to pull
     items: int = 64
-
-    @property
-    def root(self) -> Path:
-        return self.folder
-
-    @property
-    def title(self) -> str:
-        return self.target
 
 
 @dataclass(frozen=True)
@@ -213,17 +209,14 @@ class PortAsked(Fact):
 
 
 @dataclass(frozen=True)
-class SmokeTarget(Subject):
+class SmokeTarget(UserObject):
     """A short real training: the model, where its batches come from, and for how long."""
 
     kind: ClassVar[str] = "smoke"
     flag: ClassVar[str] = "a short training (dldoctor smoke)"
 
-    target: str
     #: a dataset folder, or `data.py:train_loader`
-    data: str
-    folder: Path
-    init: tuple[tuple[str, str], ...] = ()
+    data: str = ""
     #: `cross_entropy`, ... or `losses.py:criterion`; None to choose by the target
     loss: str | None = None
     #: `adam`, `sgd`, ... or `train.py:make_optimizer`, called with the model
@@ -236,11 +229,3 @@ class SmokeTarget(Subject):
     device: str = "auto"
     #: `train.py:train_step`, called as f(model, batch, optimizer): the user's own step in place of ours
     step: str | None = None
-
-    @property
-    def root(self) -> Path:
-        return self.folder
-
-    @property
-    def title(self) -> str:
-        return self.target
