@@ -83,7 +83,7 @@ class ModelTarget(UserObject):
     """`net.py:Net` and the inputs of one sample."""
 
     kind: ClassVar[str] = "model"
-    flag: ClassVar[str] = "a model (--model net.py:Net)"
+    flag: ClassVar[str] = "a model (dldoctor model)"
 
     inputs: tuple[InputSpec, ...] = ()
     #: record a PySnooper trace of a failing forward
