@@ -19,6 +19,8 @@ class Entry:
 
     check: Check
     finding: Finding
+    #: the part of a project it is about, where a report has several
+    part: str = ""
 
     @property
     def severity(self) -> Severity:
@@ -45,7 +47,7 @@ class Entry:
         return (
             -self.severity.rank,
             self.check.code,
-            natural(at.path or ""),
+            natural(at.path or self.part),
             at.line or 0,
             at.column or 0,
             natural(at.layer or ""),
@@ -103,8 +105,13 @@ def merge(outcomes: Iterable[Outcome], kind: str, title: str, root: Path) -> Out
     entries: list[Entry] = []
     for part in parts:
         for entry in part.entries:
-            moved = _rebased(entry, part.root, root)
-            key = (entry.check.code, moved.finding.at, moved.finding.message)
+            moved = replace(_rebased(entry, part.root, root), part=part.title)
+            key = (
+                entry.check.code,
+                moved.finding.at,
+                moved.finding.message,
+                "" if moved.finding.at.path else part.title,
+            )
             if key not in seen:
                 seen.add(key)
                 entries.append(moved)

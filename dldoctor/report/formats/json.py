@@ -61,6 +61,7 @@ def _finding(entry: Entry) -> dict[str, Any]:
         "evidence": _clean(dict(finding.evidence)),
         "fix": {"summary": fix.summary, "safe": fix.safe, "commands": list(fix.commands)} if fix else None,
         "fingerprint": entry.fingerprint,
+        "part": entry.part or None,
     }
 
 

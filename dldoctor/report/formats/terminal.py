@@ -151,7 +151,9 @@ def _places(entries: Sequence[Entry], look: Look) -> Iterator[Text]:
 def _place(entry: Entry) -> str:
     at = entry.finding.at
     place = str(at)
-    return place if not at.layer or at.layer == place else f"{place} {at.layer}"
+    if at.layer and at.layer != place:
+        place = f"{place} {at.layer}"
+    return place if at.path else f"{entry.part} {place}".strip()
 
 
 def _listed(place: str, message: str, column: int, look: Look) -> Iterator[Text]:
