@@ -13,9 +13,9 @@ class FlowerNet(nn.Module):
         self.body = nn.Conv2d(16, 32, 3, padding=1)
         self.norm = nn.BatchNorm2d(32)
         self.extra = nn.ModuleList([nn.Conv2d(32, 32, 3, padding=1)])
-        self.pool = nn.MaxPool2d(4)
-        self.hidden = nn.Linear(8192, 64)
-        self.head = nn.Linear(64, classes)
+        self.pool = nn.MaxPool2d(8)
+        self.hidden = nn.Linear(2048, 16)
+        self.head = nn.Linear(16, classes)
 
     def forward(self, x):
         x = self.stem(x).relu()
