@@ -68,7 +68,7 @@ def main():
     for epoch in range(10):
         print(epoch, train_epoch(model, loader, optimizer, criterion), evaluate(model, loader, criterion))
     scores = criterion(torch.softmax(model(next(iter(loader))[0]), dim=1), next(iter(loader))[1])
-    print(float(scores))
+    print(scores.item())
 
 
 if __name__ == "__main__":
