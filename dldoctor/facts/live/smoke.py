@@ -141,7 +141,8 @@ class SmokeRun(Fact):
         from dldoctor.fileform import to_plain
 
         arguments = to_plain(target) | {"folder": str(target.folder), "init": dict(target.init),
-                                        "time_limit": resources.time_limit, "until": time.time() + resources.time_limit}  # fmt: skip
+                                        "time_limit": resources.time_limit,
+                                        "until": time.time() + resources.time_limit}  # fmt: skip
         run = run_child("dldoctor.facts.live.train:train", arguments, resources, cwd=target.folder,
                         limit_private_memory=False)  # fmt: skip
         if run.end.kind == "exception":

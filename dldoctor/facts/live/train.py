@@ -196,11 +196,14 @@ def train(asked: dict[str, Any], send: Send) -> None:
 
 
 def _run(training: Training) -> None:
-    handles = [
-        module.register_forward_pre_hook(lambda m, _, name=name: training.called.add(name))
-        for name, module in training.model.named_modules()
-    ]
-    handles.append(training.model.register_forward_hook(lambda _, __, output: training.graphs.mark_all(output)))
+    handles = []
+    for name, module in training.model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):  # takes no hooks
+            training.called.add(name)
+        else:
+            handles.append(module.register_forward_pre_hook(lambda m, _, name=name: training.called.add(name)))
+    if not isinstance(training.model, torch.jit.ScriptModule):
+        handles.append(training.model.register_forward_hook(lambda _, __, output: training.graphs.mark_all(output)))
     stepped = register_optimizer_step_post_hook(lambda optimizer, *_: training.updates.after_step(optimizer))
     started = {name: p.detach().clone() for name, p in training.parameters.items()} if training.fresh else {}
     try:

@@ -294,7 +294,11 @@ def first_non_finite(model: torch.nn.Module, run: Any) -> dict[str, Any] | None:
             "high": float(first.max()) if usable and first is not None else None,
         })  # fmt: skip
 
-    handles = [module.register_forward_hook(hook) for module in model.modules()]
+    handles = [
+        module.register_forward_hook(hook)
+        for module in model.modules()
+        if not isinstance(module, torch.jit.ScriptModule)  # takes no hooks
+    ]
     try:
         run()
     finally:
