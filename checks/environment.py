@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
 from collections.abc import Iterator
 
@@ -12,7 +14,6 @@ from dldoctor import (
     Finding,
     GpuDevices,
     GpuState,
-    HostMemory,
     LoaderDemand,
     Port,
     Processors,
@@ -103,7 +104,7 @@ def _more_shared_memory(kind: str, gib: int, fitting: int) -> Advice:
     ),
 )
 def cuda_unavailable(
-    torch: TorchInstall, devices: GpuDevices, gpu: GpuState | None, visible: VisibleDevices
+    torch: TorchInstall, devices: GpuDevices, gpu: GpuState | None, visible: VisibleDevices, container: Container | None
 ) -> Iterator[Finding]:
     """There is an NVIDIA card, but torch can't use it.
 
@@ -113,9 +114,10 @@ def cuda_unavailable(
     (docker run --gpus all).
     """
     cards = [card.name for card in gpu.gpus] if gpu else list(devices.pci)
-    hidden = visible.value is not None and visible.value.strip() in ("", "-1", "NoDevFiles", "none", "void")
-    if torch.cuda_available or not cards or hidden or torch.backend:
+    if torch.cuda_available or not cards or visible.hides_all or torch.backend:
         return
+    if torch.built_for is None and gpu is None and not devices.nodes:
+        return  # neither torch nor the system is set up for the card: it is left alone on purpose
     severity = Severity.ERROR
     if torch.built_for is None:
         why = f"torch {torch.torch} is a CPU build"
@@ -126,9 +128,7 @@ def cuda_unavailable(
         fix = Advice("install the NVIDIA driver of your distribution, then reboot; nvidia-smi must answer")
     elif devices.driver_loaded and not devices.nodes:
         why = "there are no /dev/nvidia* devices here"
-        fix = Advice(
-            "give the container its devices (with the NVIDIA container toolkit)", ("docker run --gpus all ...",)
-        )
+        fix = _more_devices(container.kind if container else "")
     elif gpu and gpu.cuda and _version(torch.built_for) and gpu.cuda[0] < (_version(torch.built_for) or (0, 0))[0]:
         why = f"driver {gpu.driver} runs CUDA up to {gpu.cuda[0]}.{gpu.cuda[1]}, torch was built for {torch.built_for}"
         fix = Advice(f"update the driver, or install a torch that was built for CUDA {gpu.cuda[0]}")
@@ -147,20 +147,28 @@ def cuda_unavailable(
     )
 
 
+def _more_devices(kind: str) -> Advice:
+    if kind == "kubernetes":
+        return Advice("ask for the card in the pod", ("resources: {limits: {nvidia.com/gpu: 1}}",))
+    if kind == "podman":
+        return Advice("give the container its devices (with CDI)", ("podman run --device nvidia.com/gpu=all ...",))
+    return Advice("give the container its devices (with the NVIDIA container toolkit)", ("docker run --gpus all ...",))
+
+
 def _version(text: str) -> tuple[int, int] | None:
     match = re.match(r"(\d+)\.(\d+)", text)
     return (int(match[1]), int(match[2])) if match else None
 
 
 @check("ENV003", Severity.WARNING, since="0.1", unless=("MEM002",))
-def low_gpu_memory(gpu: GpuState, *, share: float = 0.25) -> Iterator[Finding]:
+def low_gpu_memory(gpu: GpuState, visible: VisibleDevices | None, *, share: float = 0.25) -> Iterator[Finding]:
     """Little of a card's memory is free.
 
     A training that fits the card does not fit what is left of it.
 
     Fix: end what holds the memory, or choose another card with CUDA_VISIBLE_DEVICES.
     """
-    for card in gpu.gpus:
+    for card in gpu.seen(visible):
         if card.free < share * card.total:
             rows = tuple((p.pid, p.user, "?" if p.bytes is None else f"{p.bytes / _GIB:.1f}", p.name)
                          for p in card.processes[:5])  # fmt: skip
@@ -172,7 +180,7 @@ def low_gpu_memory(gpu: GpuState, *, share: float = 0.25) -> Iterator[Finding]:
                 free_gib=round(card.free / _GIB, 2),
                 total_gib=round(card.total / _GIB, 2),
                 show=Table(("pid", "user", "GiB", "process"), rows) if rows else (),
-                fix=f"CUDA_VISIBLE_DEVICES={best.index} has {best.free / _GIB:.1f} GiB free"
+                fix=f"CUDA_VISIBLE_DEVICES={gpu.chooses(best)} has {best.free / _GIB:.1f} GiB free"
                 if best.index != card.index and best.free > 2 * card.free
                 else "end what holds it; nvidia-smi shows what is left",
             )
@@ -197,9 +205,11 @@ def bad_cuda_visible_devices(visible: VisibleDevices, gpu: GpuState | None) -> I
         return
     value = visible.value
     tokens = [token.strip() for token in value.split(",")]
+    if "-1" in tokens[1:]:
+        tokens = tokens[: tokens.index("-1")]  # the documented way to end the list
     cards = len(gpu.gpus) if gpu else None
     severity = Severity.ERROR
-    if value.strip() in ("", "-1", "NoDevFiles", "none", "void"):
+    if visible.hides_all:
         if not cards:
             return
         severity, why = Severity.WARNING, f"it hides all {cards} cards" if cards > 1 else "it hides the card"
@@ -261,7 +271,7 @@ def torchvision_mismatch(torch: TorchInstall) -> Iterator[Finding]:
         why = f"it was built for torch {wants}"
     elif torch.torchvision_error and any(w in torch.torchvision_error for w in _BROKEN_OPS):
         why = torch.torchvision_error
-    elif other_build and build and other_build != build:
+    elif _is_wheel(build) and _is_wheel(other_build) and other_build != build:
         why = f"one is a {build} build, the other a {other_build} build"
     else:
         return
@@ -277,6 +287,11 @@ def torchvision_mismatch(torch: TorchInstall) -> Iterator[Finding]:
             ("pip install --force-reinstall torch torchvision",),
         ),
     )
+
+
+def _is_wheel(build: str) -> bool:
+    """Whether a local version is a published wheel's; one built from source carries its commit."""
+    return re.fullmatch(r"cpu|xpu|cu\d+|rocm[\d.]+", build) is not None
 
 
 @check("ENV007", Severity.WARNING, since="0.1")
@@ -296,7 +311,7 @@ def thread_oversubscription(
     processes = max(1, workers.count if workers else 1)
     if explicit is None:
         processes = 1  # torch gives each DataLoader worker one thread; the main process takes all that it sees
-    if threads * processes <= ratio * cores:
+    if threads == 1 or threads * processes <= ratio * cores:
         return
     yield Finding(
         None,
@@ -333,57 +348,18 @@ def port_in_use(port: Port) -> Iterator[Finding]:
     """
     if port.free:
         return
+    refused = port.reason == os.strerror(errno.EACCES)
     holder = f"by {port.process} (pid {port.pid})" if port.pid else f"({port.reason})"
-    other = port.other or 0
     yield Finding(
         None,
-        "port {port} ({said_by}) is taken {holder}",
+        "port {port} ({said_by}) is {state} {holder}",
         port=port.port,
         said_by=port.said_by,
+        state="not allowed" if refused else "taken",
         holder=holder,
         pid=port.pid,
         free_port=port.other,
-        fix=Advice(f"port {other} is free" if other else "choose another port", (f"export MASTER_PORT={other}",)),
-    )
-
-
-@check(
-    "ENV012",
-    Severity.WARNING,
-    since="0.1",
-    symptoms=(
-        "DataLoader worker (pid {n}) is killed by signal: Killed",
-        "DefaultCPUAllocator: can't allocate memory",
-        "OSError: [Errno 12] Cannot allocate memory",
-    ),
-)
-def low_memory(host: HostMemory, container: Container | None, *, gib: float = 2.0) -> Iterator[Finding]:
-    """Little RAM is left.
-
-    The kernel kills the largest process, often the training, without a traceback. In a container its own limit
-    counts, not what the host shows.
-
-    Fix: end what holds the memory (forgotten notebook kernels first), or start with fewer workers.
-    """
-    available, limit, said_by = host.available, host.total, "RAM"
-    if container and container.memory_limit is not None:
-        left = container.memory_limit - (container.memory_used or 0)
-        if left < available:
-            available, limit, said_by = left, container.memory_limit, "the container's memory limit"
-    if available >= gib * _GIB:
-        return
-    kernels = [process for process in host.processes if process.notebook]
-    rows = tuple((p.pid, f"{p.bytes / _GIB:.1f}", f"{p.hours:.1f}", p.name + (", notebook" if p.notebook else ""))
-                 for p in host.processes)  # fmt: skip
-    yield Finding(
-        None,
-        "{available_gib:.1f} of {limit_gib:.1f} GiB of {said_by} are left",
-        available_gib=round(available / _GIB, 2),
-        limit_gib=round(limit / _GIB, 2),
-        said_by=said_by,
-        notebooks=len(kernels),
-        show=Table(("pid", "GiB", "hours", "process"), rows) if rows else (),
-        fix=f"shut down the notebook kernel{'s' * (len(kernels) > 1)} {', '.join(str(k.pid) for k in kernels)}"
-        if kernels
-        else "end what holds it, or train with fewer workers and smaller batches",
+        fix=Advice(f"port {port.other} is free", (f"export MASTER_PORT={port.other}",))
+        if port.other
+        else "choose a port above 1023",
     )

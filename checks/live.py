@@ -56,7 +56,7 @@ def crashed(run: SmokeRun, known: KnownPitfalls | None) -> Iterator[Finding]:
             else "the last line above is the one of yours that failed",
         )
     elif run.end.kind != "done":
-        inner = run.end.stack[-1] if run.end.stack else None
+        inner = run.end.innermost
         yield Finding(
             Place(inner.path if inner else None, inner.line if inner else None),
             "the training {how} after {steps} steps",
@@ -112,9 +112,15 @@ def non_finite(run: SmokeRun) -> Iterator[Finding]:
     where, fix = {
         "input": ("the input", "look at the data: dldoctor loader names the items"),
         "weight": (f"the weight {layer}", f"the step before blew it up: {_milder(run)}, or clip the gradients"),
-        "output": (f"the output of {layer} ({found.type})", _range(found)),
+        "output": (f"the output of {layer} ({found.type})", _range(found, run)),
         "loss": ("the loss", _at_the_loss(found, run)),
-    }.get(found.what, (f"a gradient of {layer}", "clip the gradients, or guard sqrt, norm and log near 0"))
+    }.get(
+        found.what,
+        (
+            f"a gradient of {layer}",
+            "behind it, add an epsilon inside sqrt, norm, log and division near 0; clipping does not cure a NaN",
+        ),
+    )
     yield Finding(
         Place(layer=found.layer or None),
         "the first NaN or infinity is in {where}, at step {step}",
@@ -127,13 +133,19 @@ def non_finite(run: SmokeRun) -> Iterator[Finding]:
     )
 
 
+#: no layer gives such values unless its weights were thrown off
+_BLOWN_UP = 1e6
+
+
 def _milder(run: SmokeRun) -> str:
     return f"lower the learning rate (now {run.learning_rate:g})"
 
 
-def _range(found: NonFinite) -> str:
+def _range(found: NonFinite, run: SmokeRun) -> str:
     if found.low is None:
         return "guard what this layer computes"
+    if found.step > 0 and max(abs(found.low), abs(found.high or 0)) > _BLOWN_UP:
+        return f"values up to {max(abs(found.low), abs(found.high or 0)):.3g} went in: {_milder(run)}"
     return f"values from {found.low:.3g} to {found.high:.3g} went in: clamp them, or guard what this layer computes"
 
 
@@ -143,7 +155,7 @@ def _at_the_loss(found: NonFinite, run: SmokeRun) -> str:
     return _milder(run)
 
 
-@check("RUN006", Severity.ERROR, since="0.1", unless=("RUN003",))
+@check("RUN006", Severity.ERROR, Severity.WARNING, since="0.1", unless=("RUN003",))
 def cannot_overfit_one_batch(run: SmokeRun) -> Iterator[Finding]:
     """The network can't learn a single batch by heart.
 
@@ -158,6 +170,7 @@ def cannot_overfit_one_batch(run: SmokeRun) -> Iterator[Finding]:
         return
     if any(_learned(attempt.losses) for attempt in attempts):
         return
+    cut = all(attempt.gradient == 0 for attempt in attempts)
     rows = tuple((a.optimizer, f"{a.learning_rate:g}", f"{a.losses[0]:.4g}", f"{a.losses[-1]:.4g}") for a in attempts)
     yield Finding(
         None,
@@ -166,19 +179,23 @@ def cannot_overfit_one_batch(run: SmokeRun) -> Iterator[Finding]:
         first=attempts[0].losses[0],
         last=attempts[0].losses[-1],
         show=Table(("optimizer", "rate", "first loss", "last loss"), rows),
-        fix="the gradient does not reach the weights, or the loss does not depend on them: dldoctor model shows where",
+        fix="no gradient reaches the weights, so the loss does not depend on them: dldoctor model shows where"
+        if cut
+        else "look at the last layer, at what the loss compares, and at the scale of the inputs",
+        severity=Severity.ERROR if cut else Severity.WARNING,
     )
 
 
 def _learned(losses: tuple[float, ...]) -> bool:
+    """A deep network without normalisation starts slowly: any steady fall counts."""
     if not losses or not all(math.isfinite(loss) for loss in losses):
         return False
     first, last = sum(losses[:3]) / len(losses[:3]), min(losses[-5:])
-    return last < first - 0.05 * abs(first) - 1e-6 or abs(first) < 1e-3
+    return last < first - 0.005 * abs(first) - 1e-6 or abs(first) < 1e-3
 
 
 @check("RUN007", Severity.ERROR, since="0.1", unless=("RUN003",))
-def constant_output(run: SmokeRun, *, spread: float = 1e-5) -> Iterator[Finding]:
+def constant_output(run: SmokeRun, *, spread: float = 1e-7) -> Iterator[Finding]:
     """Every input gives the same prediction.
 
     The network ignores what it is shown: dead units after steps that were too large, an input that is overwritten, or
@@ -209,9 +226,14 @@ def parameters_not_updated(run: SmokeRun) -> Iterator[Finding]:
     """
     if run.crash is not None or len(run.steps) < 3 or not run.parameters:
         return
-    outside = [p for p in run.parameters if not p.in_optimizer]
-    yield from _stuck(run, outside, "in the model but not in the optimizer", Severity.ERROR,
-                      "build the optimizer from model.parameters(), after the last layer was replaced")  # fmt: skip
+    outside = [p for p in run.parameters if not p.in_optimizer and p.gradient]
+    # parameters in the optimizer that are not the model's: a layer was replaced after the optimizer was built
+    severity, fix = (
+        (Severity.ERROR, "build the optimizer from model.parameters(), after the last layer was replaced")
+        if run.foreign
+        else (Severity.WARNING, "give them to the optimizer, or set requires_grad_(False) if it is meant")
+    )
+    yield from _stuck(run, outside, "in the model but not in the optimizer", severity, fix)
     cut = [p for p in run.parameters if p.in_optimizer and p.called and not p.gradient and not p.changed]
     yield from _stuck(run, cut, "used, but no gradient reaches them", Severity.ERROR,
                       "look for detach, no_grad, .data or argmax after them")  # fmt: skip

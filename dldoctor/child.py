@@ -23,8 +23,11 @@ class UserError(Exception):
     """The user's target can't be examined: one sentence that says where and what to do."""
 
 
-class AddressSpaceLimit:
-    """Bounds virtual memory from the moment it is armed: what is mapped by then (torch's libraries) does not count."""
+class MemoryLimit:
+    """Bounds the private memory from the moment it is armed: what is there by then (torch's own) does not count.
+
+    Private and writable memory alone, so that a mapped file (numpy.memmap, LMDB, Arrow) may be of any size.
+    """
 
     allowance: int | None = None
 
@@ -34,9 +37,9 @@ class AddressSpaceLimit:
             return
         import resource
 
-        with open("/proc/self/statm", "rb") as statm:
-            mapped = int(statm.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (mapped + cls.allowance, resource.RLIM_INFINITY))
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            held = next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:")), 0)
+        resource.setrlimit(resource.RLIMIT_DATA, (held + cls.allowance, resource.RLIM_INFINITY))
 
 
 def main() -> None:
@@ -54,7 +57,7 @@ def main() -> None:
     package.__path__ = [HERE]
     sys.modules["dldoctor"] = package
     sys.modules["dldoctor.child"] = sys.modules["__main__"]
-    AddressSpaceLimit.allowance = request["address_space"]
+    MemoryLimit.allowance = request["private_memory"]
     owner = os.getpid()
     with os.fdopen(facts_fd, "wb", buffering=0) as pipe:
 

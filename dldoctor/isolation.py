@@ -54,6 +54,12 @@ class ChildEnd:
     #: where it stood, innermost last, when that is known
     stack: tuple[StackFrame, ...] = ()
 
+    @property
+    def innermost(self) -> StackFrame | None:
+        """The innermost frame in the user's folder; the innermost of all where none lies there."""
+        own = [frame for frame in self.stack if not frame.path.startswith("/") and "site-packages" not in frame.path]
+        return next(reversed(own or self.stack), None)
+
 
 @dataclass
 class ChildRun:
@@ -71,7 +77,7 @@ def run_child(
     *,
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    limit_address_space: bool = True,
+    limit_private_memory: bool = True,
 ) -> ChildRun:
     """Run `task` ("module:function" of dldoctor) in a child and collect what it sends.
 
@@ -81,8 +87,8 @@ def run_child(
     Args:
         arguments: JSON values.
         environment: variables set for the child on top of this process's own.
-        limit_address_space: also bound the virtual memory, which gives a clean MemoryError with its line; CUDA needs
-            far more virtual than real memory, so turn it off where the child may use a GPU.
+        limit_private_memory: also bound the memory that is asked for, which gives a clean MemoryError with its line;
+            CUDA asks for far more than it uses, so turn it off where the child may use a GPU.
 
     Raises:
         BadInput: the child said that the user's target can't be examined, or the interpreter can't be started.
@@ -130,7 +136,7 @@ def run_child(
         request = {
             "task": task,
             "arguments": dict(arguments),
-            "address_space": resources.memory_limit if limit_address_space else None,
+            "private_memory": resources.memory_limit if limit_private_memory else None,
         }
         facts = _Collector(read_end)
         output = _Tail(process.stdout)
@@ -180,7 +186,7 @@ def _watch(process: subprocess.Popen[bytes], resources: Resources, started: floa
             return "timeout"
         if now >= next_look:
             next_look = now + 0.05
-            if _resident(psutil, process.pid) > resources.memory_limit:
+            if _over(psutil, process.pid, resources.memory_limit):
                 _ask_for_stack(process)
                 return "memory"
         time.sleep(interval)
@@ -188,18 +194,33 @@ def _watch(process: subprocess.Popen[bytes], resources: Resources, started: floa
     return None
 
 
-def _resident(psutil: Any, pid: int) -> int:
-    total = 0
+def _over(psutil: Any, pid: int, limit: int) -> bool:
+    """Whether the child and its children hold more than `limit` bytes; pages that they share count once."""
     try:
         root = psutil.Process(pid)
-        for process in [root, *root.children(recursive=True)]:
-            try:
-                total += process.memory_info().rss
-            except psutil.Error:
-                continue
+        processes = [root, *root.children(recursive=True)]
+        if sum(_resident(psutil, process) for process in processes) <= limit:
+            return False
+        # forked workers share the dataset's pages, which the cheap figure counts again for each
+        return sum(_share(psutil, process) for process in processes) > limit
+    except psutil.Error:
+        return False
+
+
+def _resident(psutil: Any, process: Any) -> int:
+    try:
+        return int(process.memory_info().rss)
     except psutil.Error:
         return 0
-    return total
+
+
+def _share(psutil: Any, process: Any) -> int:
+    """Its proportional share of the pages it holds, where the system tells."""
+    try:
+        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    except (OSError, ValueError, IndexError):
+        return _resident(psutil, process)
 
 
 def _ask_for_stack(process: subprocess.Popen[bytes]) -> None:

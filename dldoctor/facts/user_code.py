@@ -25,8 +25,9 @@ def load(target: str, root: str) -> Any:
     """The object that `file.py:name` or `package.module:name` means, imported with `root` as working folder.
 
     A file inside a package (folders with `__init__.py`) is imported as that package's module, so relative imports
-    work; its folder, or the package's parent, is appended to `sys.path` the way running a script would put it first
-    (appended, so that a user's `random.py` can't break torch).
+    work; its folder, or the package's parent, goes into `sys.path` behind the standard library (a user's `random.py`
+    can't break torch) and before the installed packages (a user's `datasets` wins, as when a script is run). A file
+    that is imported already is not run twice: the step, the model and the data of one file share its variables.
 
     Raises:
         UserError: no such file, module or name, or the import raised; the message says where.
@@ -52,7 +53,10 @@ def _load_file(path: Path, shown: str) -> types.ModuleType:
     while (top / "__init__.py").is_file():
         parts.insert(0, top.name)
         top = top.parent
-    sys.path.append(str(top))
+    _put_on_path(str(top))
+    for imported in list(sys.modules.values()):
+        if isinstance(imported, types.ModuleType) and _is_file(imported, path):
+            return imported
     if len(parts) > 1:
         return _import(lambda: importlib.import_module(".".join(parts)), shown)
     name = path.stem if path.stem not in sys.modules and path.stem.isidentifier() else f"user_{path.stem}"
@@ -71,14 +75,34 @@ def _load_file(path: Path, shown: str) -> types.ModuleType:
 
 
 def _load_module(name: str, root: str) -> types.ModuleType:
-    sys.path.append(root)
+    _put_on_path(root)
     return _import(lambda: importlib.import_module(name), name)
+
+
+def _put_on_path(folder: str) -> None:
+    if folder in sys.path:
+        return
+    installed = (i for i, entry in enumerate(sys.path) if "site-packages" in entry or "dist-packages" in entry)
+    sys.path.insert(next(installed, len(sys.path)), folder)
+
+
+def _is_file(module: types.ModuleType, path: Path) -> bool:
+    # lazy modules may import others when they are asked
+    file = vars(module).get("__file__")
+    return isinstance(file, str) and os.path.basename(file) == path.name and os.path.realpath(file) == str(path)
 
 
 def _import(run: Any, shown: str) -> types.ModuleType:
     try:
         module: types.ModuleType = run()
         return module
+    except SystemExit as error:
+        frames = user_frames(error.__traceback__)
+        place = f"{frames[-1]['path']}:{frames[-1]['line']}" if frames else shown
+        raise UserError(
+            f"{place}: the import leaves the process (sys.exit({error.code!r})); put what only a run needs, such as "
+            'argparse, under if __name__ == "__main__"'
+        ) from None
     except (Exception, KeyboardInterrupt) as error:
         frames = user_frames(error.__traceback__)
         line = error.lineno if isinstance(error, SyntaxError) else (frames[-1]["line"] if frames else None)

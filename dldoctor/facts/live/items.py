@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from dldoctor.fact import Fact, Unavailable
-from dldoctor.facts.subjects import ItemSource
+from dldoctor.facts.subjects import ItemSource, LossAsked
 from dldoctor.isolation import ChildEnd, StackFrame, run_child
 from dldoctor.resources import Resources
 
@@ -34,6 +34,18 @@ class Leaf:
     #: whether every value is a whole number
     whole: bool = False
     finite: bool = True
+
+    @property
+    def title(self) -> str:
+        """The leaf in a sentence: `element 1`, `the item`, `image`."""
+        return f"element {self.path}" if self.path.isdecimal() else "the item" if self.path == "item" else self.path
+
+    @property
+    def form(self) -> str:
+        """Kind, dtype and shape, such as `tensor float32 3 x 40 x 48`; a Python number's kind is its dtype."""
+        shape = " x ".join(str(side) for side in self.shape)
+        dtype = "" if self.dtype == self.kind else self.dtype
+        return " ".join(part for part in (self.kind, dtype, shape) if part)
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,8 @@ class Items(Fact):
     end: ChildEnd
     #: the index that was being read when the child ended
     reading: int | None = None
+    #: the function of torch that --loss means; "" when it is the user's own or not given
+    loss: str = ""
 
     @property
     def said(self) -> str:
@@ -102,13 +116,13 @@ class Items(Fact):
         return self.collate == "" or (self.collate == "default" and (self.batch_size or 0) > 1)
 
     @classmethod
-    def gather(cls, source: ItemSource, resources: Resources) -> Self:
+    def gather(cls, source: ItemSource, loss: LossAsked | None, resources: Resources) -> Self:
         import msgspec
 
         from dldoctor.fileform import to_plain
 
         arguments = {"target": source.target, "folder": str(source.folder), "init": dict(source.init),
-                     "items": source.items}  # fmt: skip
+                     "items": source.items, "loss": loss.name if loss else None}  # fmt: skip
         run = run_child("dldoctor.facts.live.pull:pull", arguments, resources, cwd=source.folder)
         if run.end.kind == "exception":
             raise RuntimeError(run.end.detail)  # what user code raises is caught: this is a defect of ours
@@ -123,9 +137,13 @@ class Items(Fact):
         return msgspec.convert(plain, cls)
 
 
+_INPUT_NAMES = ("image", "images", "img", "pixel_values", "input", "inputs", "x")
+
+
 def input_leaf(leaves: tuple[Leaf, ...]) -> Leaf | None:
-    """The leaf that goes into the network: the first one with three axes or more."""
-    return next((leaf for leaf in leaves if len(leaf.shape) >= 3), None)
+    """The leaf that goes into the network: the entry called image, ..., else the first one with three axes or more."""
+    by_path = {leaf.path: leaf for leaf in leaves if len(leaf.shape) >= 3 and leaf.path not in _TARGET_NAMES}
+    return next((by_path[name] for name in _INPUT_NAMES if name in by_path), next(iter(by_path.values()), None))
 
 
 _TARGET_NAMES = ("target", "targets", "label", "labels", "y", "mask", "masks", "class", "category")

@@ -3,62 +3,91 @@
 from __future__ import annotations
 
 import inspect
-import linecache
-import os
-import re
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy
 import torch
-from torch.utils.data import DataLoader, IterableDataset, default_collate
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
 
-from dldoctor.child import HERE, AddressSpaceLimit, UserError
-from dldoctor.facts.user_code import is_users, literal, load, shapes_of, shorten
+from dldoctor.child import MemoryLimit, UserError
+from dldoctor.facts.live.describe import leaves, structure
+from dldoctor.facts.live.failures import failure, users_frames
+from dldoctor.facts.user_code import literal, load
 
 Send = Callable[[str, Any], None]
-#: values looked at per leaf; the statistics of a large picture come from an even sample of its rows
-_MOST = 4_000_000
 
 
 def pull(arguments: dict[str, Any], send: Send) -> None:
     """Describe a sample of items (`pulled` grows as it goes, so that a crash loses nothing) and one batch."""
-    AddressSpaceLimit.arm()
-    source = open_source(arguments["target"], arguments["folder"], arguments["init"])
+    MemoryLimit.arm()
+    target = arguments["target"]
+    loss = _function(arguments["loss"], arguments["folder"])
+    source = open_source(target, arguments["folder"], arguments["init"])
     loader = source if isinstance(source, DataLoader) else None
     dataset = loader.dataset if loader is not None else source
     iterable = isinstance(dataset, IterableDataset)
     about: dict[str, Any] = {
         "kind": "DataLoader" if loader is not None else "IterableDataset" if iterable else "Dataset",
         "dataset": type(dataset).__name__,
-        "length": None if iterable else length_of(dataset, arguments["target"]),
-        "collate": "" if loader is None else "default" if loader.collate_fn is default_collate else "custom",
+        "length": None if iterable else length_of(dataset, target),
+        "collate": "" if loader is None else "default" if _stacks(loader) else "custom",
         "batch_size": None if loader is None else _batch_size(loader),
         "drop_last": bool(loader is not None and loader.drop_last),
         "workers": 0 if loader is None else loader.num_workers,
+        "loss": loss,
     }
+    if about["length"] == 0:
+        raise UserError(f"{target}: is empty, its length is 0; look at the folder or the list that it reads")
     send("about", about)
     items: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []
-    for index, read in _reads(dataset, about["length"], arguments["items"]):
+    for index, read in _reads(dataset, loader, about["length"], arguments["items"]):
         send("reading", index)
         try:
             item = read()
-        except StopIteration:
+        except _End:
             break
-        except Exception as error:
+        except SystemExit:
+            raise
+        except BaseException as error:  # whatever user code raises is what we came for
             failures.append(failure(index, error))
             if iterable or len(failures) >= 64:
                 break
             continue
         items.append({"index": index, "structure": structure(item), "leaves": list(leaves(item))})
-        if len(items) % 16 == 0:
+        if len(items) % 16 == 0 or len(items) < 4:
             send("pulled", items)
+    send("pulled", items)
     send("reading", None)
     batch, batch_failure = _one_batch(loader, failures)
-    send("items", {**about, "items": items, "failures": failures, "batch": batch, "batch_failure": batch_failure})
+    if not failures and not items:
+        raise UserError(f"{target}: gives no item")
+    if loader is not None and batch is None and not failures and batch_failure is None:
+        short = f"{about['length']} items, batch_size={about['batch_size']}" if about["length"] else "no sample"
+        raise UserError(f"{target}: gives no batch ({short}{', drop_last=True' if about['drop_last'] else ''})")
+    send("items", {**about, "items": items, "failures": failures, "batch": batch or [], "batch_failure": batch_failure})
+
+
+class _End(Exception):
+    """The stream gave all that it had."""
+
+
+def _function(loss: str | None, folder: str) -> str:
+    if not loss or ":" in loss:
+        return ""
+    from dldoctor.facts.model.inside.losses import resolve
+
+    return resolve(loss, folder)[1]
 
 
 def open_source(target: str, folder: str, init: Mapping[str, str]) -> Any:
@@ -70,9 +99,14 @@ def open_source(target: str, folder: str, init: Mapping[str, str]) -> Any:
     found = load(target, folder)
     if isinstance(found, type) or (inspect.isroutine(found) or _is_plain_function(found)):
         found = call(found, target, {name: literal(text) for name, text in init.items()})
-    if isinstance(found, tuple) and len(found) > 1 and all(isinstance(part, DataLoader) for part in found):
-        raise UserError(f"{target}: returns {len(found)} DataLoaders; name a function that returns one of them")
-    plain = isinstance(found, (str, bytes, torch.Tensor, numpy.ndarray))
+    parts: Iterable[Any] = ()
+    if isinstance(found, (Mapping, tuple, list)):
+        # a few are enough: a list may be a Dataset of a million items
+        parts = itertools.islice(found.values() if isinstance(found, Mapping) else found, 16)
+    if any(isinstance(part, (DataLoader, Dataset)) for part in parts):
+        held = f"a {type(found).__name__} of {len(found)} things"
+        raise UserError(f"{target}: is or returns {held}; name a function that returns one DataLoader of them")
+    plain = isinstance(found, (str, bytes, torch.Tensor, numpy.ndarray, torch.nn.Module))
     if not plain and (isinstance(found, (DataLoader, IterableDataset)) or hasattr(found, "__getitem__")):
         return found
     raise UserError(f"{target}: is a {type(found).__name__}, neither a Dataset nor a DataLoader")
@@ -80,7 +114,9 @@ def open_source(target: str, folder: str, init: Mapping[str, str]) -> Any:
 
 def _is_plain_function(found: Any) -> bool:
     return (
-        callable(found) and not hasattr(found, "__getitem__") and not isinstance(found, (DataLoader, IterableDataset))
+        callable(found)
+        and not hasattr(found, "__getitem__")
+        and not isinstance(found, (DataLoader, IterableDataset, torch.nn.Module))
     )
 
 
@@ -96,12 +132,22 @@ def call(function: Any, target: str, values: dict[str, Any]) -> Any:
         raise UserError(f"{target}: {error}; give it with --init NAME=VALUE") from None
     except ValueError:  # no signature to be had (C code): then the call says
         pass
+    return attempt(lambda: function(**values), target)
+
+
+def attempt(make: Callable[[], Any], target: str) -> Any:
+    """What `make()` returns.
+
+    Raises:
+        UserError: it raised, or left the process; the message names the user's line.
+    """
     try:
-        return function(**values)
-    except Exception as error:
+        return make()
+    except (Exception, SystemExit) as error:
         frames = users_frames(error)
         place = f"{frames[-1]['path']}:{frames[-1]['line']}" if frames else target
-        raise UserError(f"{place}: {target} can't be made: {type(error).__name__}: {error}") from error
+        words = " ".join(str(error).split())[:300]
+        raise UserError(f"{place}: {target} can't be made: {type(error).__name__}: {words}") from error
 
 
 def length_of(dataset: Any, target: str) -> int:
@@ -110,188 +156,73 @@ def length_of(dataset: Any, target: str) -> int:
     Raises:
         UserError: it has none or it fails.
     """
+    if not hasattr(dataset, "__len__"):
+        raise UserError(f"{target}: has no length; a Dataset needs __len__, a stream IterableDataset")
     try:
         return len(dataset)
-    except (TypeError, NotImplementedError) as error:
-        raise UserError(
-            f"{target}: has no length ({error}); a Dataset needs __len__, a stream IterableDataset"
-        ) from None
+    except Exception as error:
+        frames = users_frames(error)
+        place = f"{frames[-1]['path']}:{frames[-1]['line']}" if frames else target
+        raise UserError(f"{place}: len() of the Dataset fails: {type(error).__name__}: {error}") from None
+
+
+def _stacks(loader: DataLoader[Any]) -> bool:
+    """Whether any items may meet in a batch that torch stacks: a batch sampler of the user's may sort them by size."""
+    return loader.collate_fn is default_collate and type(loader.batch_sampler) in (BatchSampler, type(None))
 
 
 def _batch_size(loader: DataLoader[Any]) -> int | None:
     return loader.batch_size if loader.batch_size is not None else getattr(loader.batch_sampler, "batch_size", None)
 
 
-def _reads(dataset: Any, length: int | None, most: int) -> Iterator[tuple[int, Callable[[], Any]]]:
+def _reads(
+    dataset: Any, loader: DataLoader[Any] | None, length: int | None, most: int
+) -> Iterator[tuple[Any, Callable[[], Any]]]:
     """(index, how to read it): the first items, the last, and an even spread between."""
     if length is None:
-        stream = iter(dataset)
+        stream: list[Iterator[Any]] = []
+
+        def following() -> Any:
+            if not stream:
+                stream.append(iter(dataset))
+            try:
+                return next(stream[0])
+            except StopIteration:
+                raise _End from None
+
         for index in range(most):
-            yield index, lambda: next(stream)
+            yield index, following
         return
-    indices = (
-        range(length)
-        if length <= most
-        else sorted(
-            {0, 1, 2, length - 1} | {round(i * (length - 1) / (most - 1)) for i in range(most)} if most > 1 else {0}
-        )
-    )
-    for index in indices:
-        yield index, lambda index=index: dataset[index]  # type: ignore[misc]  # bound now, not later
+    keys: Any = range(length)
+    if loader is not None and type(loader.sampler) not in (SequentialSampler, RandomSampler):
+        keys = _sampled(loader, length)  # the user's sampler may leave some out, or name them by strings
+    chosen: Any = range(len(keys))
+    if len(keys) > most:
+        spread = {round(i * (len(keys) - 1) / (most - 1)) for i in range(most)} if most > 1 else set()
+        chosen = sorted({0, 1, 2, len(keys) - 1} | spread if most > 1 else {0})
+    for number in chosen:
+        key = keys[number]
+        yield key if isinstance(key, int) else number, lambda key=key: dataset[key]  # type: ignore[misc]  # bound now
 
 
-def _one_batch(loader: DataLoader[Any] | None, failures: list[dict[str, Any]]) -> tuple[list[Any], Any]:
+def _sampled(loader: DataLoader[Any], length: int) -> list[Any]:
+    """What the sampler asks for, without repetition and in order; it may be endless."""
+    try:
+        asked = list(dict.fromkeys(itertools.islice(iter(loader.sampler), 2 * length)))
+    except Exception:  # then the batch says why
+        return []
+    return sorted(asked) if all(isinstance(key, int) for key in asked) else asked
+
+
+def _one_batch(loader: DataLoader[Any] | None, failures: list[dict[str, Any]]) -> tuple[list[Any] | None, Any]:
     if loader is None:
-        return [], None
+        return None, None
     try:
         for batch in loader:
             return list(leaves(batch)), None
-        return [], None
-    except Exception as error:
+        return None, None
+    except SystemExit:
+        raise
+    except BaseException as error:
         # an item that fails alone is named already
-        return [], None if failures else failure(None, error)
-
-
-def failure(index: int | None, error: BaseException) -> dict[str, Any]:
-    """An exception with the user's frames, the variables' shapes there, and the file it was about."""
-    frames = users_frames(error)
-    innermost = _innermost(error)
-    values = dict(innermost.f_locals) if innermost else {}
-    message = str(error)
-    # a worker's exception arrives as text with its own traceback
-    original = re.search(r"\n(\w+(?:Error|Exception|Warning)?): ([^\n]*)\s*\Z", message)
-    if original and "Original Traceback" in message:
-        message = f"{original[2]} (in a DataLoader worker)"
-    return {
-        "index": index,
-        "error": type(error).__name__,
-        "message": message.strip()[:600],
-        "stack": frames,
-        "text": linecache.getline(innermost.f_code.co_filename, frames[-1]["line"]).rstrip("\n") if innermost else "",
-        "file": _file_in(values, message),
-        "shapes": shapes_of(values),
-    }
-
-
-def raised_by_us(error: BaseException) -> bool:
-    """Whether an exception comes from the doctor's own line rather than from the user's code or a library's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and os.path.realpath(frames[-1].filename).startswith(HERE + os.sep)
-
-
-def users_frames(error: BaseException) -> list[dict[str, Any]]:
-    """The user's own frames of an exception, innermost last."""
-    return [
-        {"path": shorten(frame.f_code.co_filename), "line": line, "function": frame.f_code.co_name}
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if is_users(frame.f_code.co_filename)
-    ]
-
-
-def _innermost(error: BaseException) -> Any:
-    found = None
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if is_users(frame.f_code.co_filename):
-            found = frame
-    return found
-
-
-def _file_in(values: dict[str, Any], message: str) -> str | None:
-    quoted = re.findall(r"['\"]([^'\"]+\.\w{2,5})['\"]", message)
-    candidates = quoted + [str(value) for value in values.values() if isinstance(value, (str, os.PathLike))]
-    for text in candidates:
-        if 3 < len(text) < 1024 and "\0" not in text and os.path.isfile(text):
-            return shorten(os.path.abspath(text))
-    return quoted[0] if quoted else None
-
-
-def structure(item: Any) -> str:
-    """The nesting of an item without its values."""
-    if isinstance(item, Mapping):
-        return "{" + ", ".join(f"{key}: {structure(value)}" for key, value in item.items()) + "}"
-    if isinstance(item, tuple) and hasattr(item, "_fields"):
-        return f"{type(item).__name__}(" + ", ".join(structure(value) for value in item) + ")"
-    if isinstance(item, (tuple, list)):
-        if len(item) > 8:
-            return f"{type(item).__name__} of {len(item)}"
-        inner = ", ".join(structure(value) for value in item)
-        return f"({inner})" if isinstance(item, tuple) else f"[{inner}]"
-    return "_"
-
-
-def leaves(value: Any, path: str = "") -> Iterator[dict[str, Any]]:
-    """Every tensor, array, number or string inside an item, described."""
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from leaves(part, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, (tuple, list)):
-        for index, part in enumerate(value[:16]):
-            yield from leaves(part, f"{path}.{index}" if path else str(index))
-    else:
-        yield {"path": path or "item", **_describe(value)}
-
-
-_SCALARS = {bool: ("bool", "bool"), int: ("int", "int64"), float: ("float", "float64")}
-
-
-def _describe(value: Any) -> dict[str, Any]:
-    if type(value) in _SCALARS:
-        kind, dtype = _SCALARS[type(value)]
-        number = float(value)
-        return {"kind": kind, "dtype": dtype, "low": number, "high": number, "whole": number == int(number)
-                if numpy.isfinite(number) else False, "finite": bool(numpy.isfinite(number))}  # fmt: skip
-    if isinstance(value, str):
-        return {"kind": "str", "dtype": "str"}
-    if isinstance(value, torch.Tensor):
-        about = {"kind": "tensor", "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
-        if value.is_sparse or value.is_quantized or value.dtype in (torch.bfloat16,):
-            return about
-        return {**about, **_measured(value.detach().cpu().numpy())}
-    if isinstance(value, (numpy.ndarray, numpy.generic)):
-        array = numpy.asarray(value)
-        about = {"kind": "array", "shape": list(array.shape), "dtype": str(array.dtype), "strides": list(array.strides)}
-        return {**about, **_measured(array)}
-    if "PIL" in sys.modules and isinstance(value, sys.modules["PIL.Image"].Image):
-        return {"kind": "picture", "shape": [value.height, value.width, len(value.getbands())], "dtype": value.mode}
-    return {"kind": type(value).__name__}
-
-
-def _measured(array: numpy.ndarray[Any, Any]) -> dict[str, Any]:
-    if array.size == 0 or array.dtype.kind not in "biuf":
-        return {}
-    step = -(-array.size // _MOST)
-    sample = array[::step] if step > 1 and array.ndim else array
-    values = sample.astype(numpy.float64)
-    finite = bool(numpy.isfinite(values).all())
-    if not finite:
-        values = numpy.where(numpy.isfinite(values), values, 0.0)
-    about: dict[str, Any] = {"low": float(values.min()), "high": float(values.max()), "finite": finite,
-                             "whole": bool((values == numpy.floor(values)).all())}  # fmt: skip
-    if array.ndim == 3 and min(values.shape) > 0:
-        axis = _channel_axis(array.shape)
-        if axis is not None:
-            others = tuple(i for i in range(3) if i != axis)
-            about |= {"channel_axis": axis, "mean": values.mean(axis=others).round(4).tolist(),
-                      "std": values.std(axis=others).round(4).tolist()}  # fmt: skip
-        about["smoothness"] = [_smoothness(values, i) for i in range(3)]
-    return about
-
-
-def _channel_axis(shape: tuple[int, ...]) -> int | None:
-    if shape[0] in (1, 3, 4) and min(shape[1:]) >= 8:
-        return 0
-    if shape[2] in (1, 3, 4) and min(shape[:2]) >= 8:
-        return 2
-    return None
-
-
-def _smoothness(values: numpy.ndarray[Any, Any], axis: int) -> float:
-    """Correlation of each value with its neighbour along one axis: near 1 along the sides of a photograph."""
-    if values.shape[axis] < 2:
-        return 0.0
-    # numpy's take with slices keeps this a view
-    near = numpy.moveaxis(values, axis, 0)
-    one, other = near[:-1].ravel(), near[1:].ravel()
-    if one.std() == 0 or other.std() == 0:
-        return 1.0
-    return float(numpy.corrcoef(one, other)[0, 1].round(4))
+        return None, None if failures else failure(None, error)

@@ -13,21 +13,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from dldoctor.child import UserError
-from dldoctor.facts.live.pull import call, open_source
+from dldoctor.facts.live.pull import attempt, call, length_of, open_source
+from dldoctor.facts.model.inside.losses import resolve
 from dldoctor.facts.user_code import literal, load
 
 Loss = Callable[[Any, Any], torch.Tensor]
-
-LOSSES: dict[str, Loss] = {
-    "cross_entropy": functional.cross_entropy,
-    "nll": functional.nll_loss,
-    "nll_loss": functional.nll_loss,
-    "mse": functional.mse_loss,
-    "l1": functional.l1_loss,
-    "smooth_l1": functional.smooth_l1_loss,
-    "bce": functional.binary_cross_entropy,
-    "bce_with_logits": functional.binary_cross_entropy_with_logits,
-}
 
 
 def device(asked: str) -> torch.device:
@@ -59,10 +49,11 @@ def optimizer(asked: dict[str, Any], network: torch.nn.Module) -> torch.optim.Op
     """One of torch.optim by name, or what the user's factory makes for the network."""
     name = asked["optimizer"]
     if ":" in name:
-        made = load(name, asked["folder"])(network)
+        factory = _callable(name, asked["folder"], "--optimizer", 1, "f(model)")
+        made = attempt(lambda: factory(network), name)
         if not isinstance(made, torch.optim.Optimizer):
             raise UserError(f"--optimizer {name}: gives a {type(made).__name__}, not an optimizer")
-        return made
+        return _without_closure(made, asked)
     kinds: dict[str, Any] = {
         kind.__name__.lower(): kind
         for kind in vars(torch.optim).values()
@@ -76,31 +67,65 @@ def optimizer(asked: dict[str, Any], network: torch.nn.Module) -> torch.optim.Op
     if not trainable:
         raise UserError(f"{asked['target']}: has no trainable parameters")
     extra = {"momentum": 0.9} if name.lower() == "sgd" else {}
-    made = kinds[name.lower()](trainable, lr=asked["learning_rate"], **extra)
+    try:
+        made = kinds[name.lower()](trainable, lr=asked["learning_rate"], **extra)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"--optimizer {name}: {error}; give your own with FILE.py:NAME") from None
     assert isinstance(made, torch.optim.Optimizer)
+    return _without_closure(made, asked)
+
+
+def _without_closure(made: torch.optim.Optimizer, asked: dict[str, Any]) -> torch.optim.Optimizer:
+    closure = inspect.signature(type(made).step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty and not asked["step"]:
+        raise UserError(f"--optimizer {asked['optimizer']}: its step needs a closure; give your own step with --step")
     return made
 
 
-def loss(asked: dict[str, Any]) -> Loss | None:
-    """The loss asked for; None to choose one by the first batch."""
+def _callable(name: str, folder: str, option: str, arguments: int, form: str) -> Any:
+    """What the target means, which must take so many arguments.
+
+    Raises:
+        UserError: it is nothing to be called, or takes others.
+    """
+    found = load(name, folder)
+    if not callable(found):
+        raise UserError(f"{option} {name}: is a {type(found).__name__}; name a function {form}")
+    try:
+        inspect.signature(found).bind(*range(arguments))
+    except TypeError as error:
+        raise UserError(f"{option} {name}: is not {form}: {error}") from None
+    except ValueError:  # no signature to be had
+        pass
+    return found
+
+
+def step(asked: dict[str, Any]) -> Any:
+    """The user's own training step; None to take the plain one."""
+    if not asked["step"]:
+        return None
+    return _callable(asked["step"], asked["folder"], "--step", 3, "f(model, batch, optimizer)")
+
+
+def loss(asked: dict[str, Any]) -> tuple[str, Loss | None]:
+    """Its name and the loss asked for; None to choose one by the first batch."""
     name = asked["loss"]
     if not name:
-        return None
-    if ":" in name:
-        found = load(name, asked["folder"])
-        return call(found, name, {}) if isinstance(found, type) else found  # type: ignore[no-any-return]  # the user's callable
-    if name not in LOSSES:
-        raise UserError(f"--loss {name}: no such loss; it is one of {', '.join(sorted(LOSSES))}, or FILE.py:NAME")
-    return LOSSES[name]
+        return "", None
+    found, function = resolve(name, asked["folder"])
+    if not function and not isinstance(found, torch.nn.Module):
+        _callable(name, asked["folder"], "--loss", 2, "f(output, target)")
+    return function or name, found
 
 
-def fitting_loss(output: Any, target: Any) -> str:
+def fitting_loss(output: torch.Tensor, target: Any) -> tuple[str, Loss]:
     """The usual loss for these outputs and targets."""
-    if isinstance(output, torch.Tensor) and isinstance(target, torch.Tensor):
-        if target.dtype == torch.int64 and output.ndim == target.ndim + 1:
-            return "cross_entropy"
+    if isinstance(target, torch.Tensor):
+        beside = output.shape[:1] + output.shape[2:]  # all but the classes, which stand second
+        if target.dtype == torch.int64 and target.shape == beside:
+            return "cross_entropy", functional.cross_entropy
         if target.is_floating_point() and output.shape == target.shape:
-            return "mse"
+            return "mse_loss", functional.mse_loss
     raise UserError("no loss fits these outputs and targets by itself; give one with --loss, or a step with --step")
 
 
@@ -112,7 +137,9 @@ def loader(asked: dict[str, Any]) -> DataLoader[Any]:
         if isinstance(source, DataLoader):
             return source
         shuffle = not isinstance(source, IterableDataset)
-        return DataLoader(source, batch_size=asked["batch"], shuffle=shuffle)
+        # a last batch of one would be our doing, not the user's
+        whole = not isinstance(source, IterableDataset) and length_of(source, data) > asked["batch"]
+        return DataLoader(source, batch_size=asked["batch"], shuffle=shuffle, drop_last=whole)
     return DataLoader(_folder(asked), batch_size=asked["batch"], shuffle=True, drop_last=True)
 
 

@@ -59,6 +59,8 @@ class Overfit:
     optimizer: str
     learning_rate: float
     losses: tuple[float, ...]
+    #: the largest entry of any gradient in any of its steps; None when it was not measured
+    gradient: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class SmokeRun(Fact):
     crash_layer: str
     peak_memory: int | None
     end: ChildEnd
+    #: parameters in the optimizer that are not the model's
+    foreign: int = 0
 
     @property
     def said(self) -> str:
@@ -130,14 +134,17 @@ class SmokeRun(Fact):
     @classmethod
     def gather(cls, target: SmokeTarget, resources: Resources) -> Self:
         import dataclasses
+        import time
 
         import msgspec
 
         from dldoctor.fileform import to_plain
 
-        arguments = to_plain(target) | {"folder": str(target.folder), "init": dict(target.init)}
+        arguments = to_plain(target) | {"folder": str(target.folder), "init": dict(target.init),
+                                        "time_limit": resources.time_limit,
+                                        "until": time.time() + resources.time_limit}  # fmt: skip
         run = run_child("dldoctor.facts.live.train:train", arguments, resources, cwd=target.folder,
-                        limit_address_space=False)  # fmt: skip
+                        limit_private_memory=False)  # fmt: skip
         if run.end.kind == "exception":
             raise RuntimeError(run.end.detail)  # what user code raises is caught: this is a defect of ours
         blank: dict[str, Any] = {"device": target.device, "device_name": "", "loss": target.loss or "", "classes": None,
@@ -146,6 +153,8 @@ class SmokeRun(Fact):
                  "overfit": [], "spread": None, "samples": 0, "leak": None, "updates": 0, "stale_updates": 0,
                  "crash": None, "crash_layer": "", "peak_memory": None}  # fmt: skip
         sent = {name: value for name, value in run.facts.items() if not name.startswith("$")}
+        if run.end.kind in ("timeout", "memory") and "parameters" in sent:
+            run.end = ChildEnd("done", "")  # the training itself was over: what came after it is our own curiosity
         known = {field.name for field in dataclasses.fields(cls)}
         plain = {**blank, **sent.pop("about", {}), **sent, "end": to_plain(run.end)}
         return msgspec.convert({name: value for name, value in plain.items() if name in known}, cls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 import math
 import time
@@ -10,18 +11,19 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
+from torch.nn.parameter import UninitializedParameter
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader
 
 from dldoctor.child import UserError
-from dldoctor.facts.live import setup, watch
-from dldoctor.facts.live.pull import failure, raised_by_us
-from dldoctor.facts.user_code import load
+from dldoctor.facts.live import afterwards, setup, watch
+from dldoctor.facts.live.failures import failure, raised_by_us
 
 Send = Callable[[str, Any], None]
 #: parameters beyond which no copy is kept for the tests that need a fresh start
 _COPIED = 200_000_000
-_OVERFIT_STEPS = 40
+#: steps that tell something when the time is too short for all
+_ENOUGH = 5
 
 
 class Training:
@@ -35,13 +37,19 @@ class Training:
         self.loader = setup.loader(asked)
         self.model = setup.model(asked).to(self.device)
         self.model.train()
+        self.loss_name, self.loss = setup.loss(asked)
+        self.step = setup.step(asked)
+        if self.step is None and any(isinstance(p, UninitializedParameter) for p in self.model.parameters()):
+            with torch.no_grad():  # lazy layers take their sizes from the first batch
+                self.model(self.split(_moved(next(_endless(self.loader)), self.device))[0])
+        self.optimizer = setup.optimizer(asked, self.model)
+        self.model.to(self.device)  # the optimizer's factory may have replaced a layer
         self.parameters = dict(self.model.named_parameters())
+        own = {id(p) for p in self.parameters.values()}
+        self.foreign = sum(id(p) not in own for group in self.optimizer.param_groups for p in group["params"])
         self.fresh = None
         if sum(p.numel() for p in self.parameters.values()) <= _COPIED:
             self.fresh = copy.deepcopy(self.model.state_dict())
-        self.optimizer = setup.optimizer(asked, self.model)
-        self.step = load(asked["step"], asked["folder"]) if asked["step"] else None
-        self.loss_name, self.loss = asked["loss"] or "", setup.loss(asked)
         self.graphs, self.updates = watch.GraphWatch(), watch.UpdateWatch()
         self.steps: list[dict[str, Any]] = []
         self.with_gradient: set[str] = set()
@@ -49,6 +57,12 @@ class Training:
         self.first_batch: Any = None
         self.classes: int | None = None
         self.non_finite: dict[str, Any] | None = None
+        self.unused: list[torch.Tensor] = []
+
+    def spent(self) -> float:
+        """The share of the time limit that is over, the start of the process included."""
+        left: float = self.asked["until"] - time.time()
+        return 1 - left / float(self.asked["time_limit"])
 
     def about(self) -> dict[str, Any]:
         cuda = self.device.type == "cuda"
@@ -78,20 +92,26 @@ class Training:
             return batch[0], batch[1]
         raise UserError("the batches are not (input, target) pairs; give your own step with --step train.py:train_step")
 
-    def output(self, inputs: Any) -> Any:
-        """The model's main output: the tensor, or the first one of a tuple or dict."""
+    def output(self, inputs: Any) -> torch.Tensor:
+        """The model's main output: the tensor, or the first one of a tuple or dict; `unused` holds the others."""
         result = self.model(inputs)
-        if isinstance(result, Mapping):
-            result = result.get("out", next(iter(result.values())))
-        if isinstance(result, (tuple, list)):
-            result = result[0]
-        return getattr(result, "logits", result)
+        result = getattr(result, "logits", result)
+        self.unused = []
+        if isinstance(result, (Mapping, tuple, list)) and result:
+            parts = list(result.values() if isinstance(result, Mapping) else result)
+            result = result.get("out", parts[0]) if isinstance(result, Mapping) else parts[0]
+            self.unused = [part for part in parts if isinstance(part, torch.Tensor) and part is not result]
+        if not isinstance(result, torch.Tensor):
+            kind = type(result).__name__
+            raise UserError(
+                f"{self.asked['target']}: its output is a {kind}, no tensor; give your own step with --step"
+            )
+        return result
 
     def choose_loss(self, output: torch.Tensor, target: Any) -> None:
         """Take the loss that fits the targets, when none was asked for."""
         if self.loss is None:
-            name = setup.fitting_loss(output, target)
-            self.loss_name, self.loss = name, setup.LOSSES[name]
+            self.loss_name, self.loss = setup.fitting_loss(output, target)
         if self.loss_name == "cross_entropy" and output.ndim >= 2:
             self.classes = output.shape[1]
 
@@ -100,35 +120,53 @@ class Training:
         output = self.output(inputs)
         self.choose_loss(output, target)
         assert self.loss is not None  # chosen just now
-        return self.loss(output, target)
+        loss = self.loss(output, target)
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            form = f"tensor of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+            raise UserError(f"--loss {self.loss_name}: gives a {form}; a loss is a tensor of one element")
+        return loss
 
     def own_step(self, batch: Any) -> torch.Tensor:
         """The plain step: zero_grad, forward, loss, backward, step."""
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.forward_loss(batch)
         if not watch.finite(loss):
-            self.locate(batch, "loss")
+            self.locate(batch)
+        if not self.steps:
+            self.follow_unused()
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
-        self.optimizer.step()
+        broken = watch.broken_gradient(self.parameters)
+        if broken and self.non_finite is None:
+            self.non_finite = {"step": len(self.steps), "what": "gradient", "layer": broken}
+        else:
+            self.optimizer.step()
         return loss
 
-    def locate(self, batch: Any, what: str) -> None:
+    def follow_unused(self) -> None:
+        """What only the other outputs use is trained by the user's own loss, not by ours."""
+        reaching = [part.sum() for part in self.unused if part.requires_grad and part.is_floating_point()]
+        trained = {name: p for name, p in self.parameters.items() if p.requires_grad}
+        if reaching and trained:
+            found = torch.autograd.grad(sum(reaching[1:], reaching[0]), list(trained.values()), retain_graph=True,
+                                        allow_unused=True)  # fmt: skip
+            self.with_gradient |= {name for name, g in zip(trained, found, strict=True) if g is not None}
+
+    def locate(self, batch: Any) -> None:
         """Where the first NaN or Inf of this batch is born; weights and input are looked at first."""
         if self.non_finite is not None:
             return
         step = len(self.steps)
-        inputs = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
         bad = next((name for name, p in self.parameters.items() if not watch.finite(p)), None)
-        if not watch.finite(inputs):
-            self.non_finite = {"step": step, "what": "input", "layer": ""}
-        elif bad is not None:
+        if bad is not None:
             self.non_finite = {"step": step, "what": "weight", "layer": bad}
+        elif not watch.finite(batch):
+            self.non_finite = {"step": step, "what": "input", "layer": ""}
         else:
             found = None
             if self.step is None:
                 with torch.no_grad():
-                    found = watch.first_non_finite(self.model, lambda: self.output(inputs))
-            self.non_finite = {"step": step, **(found or {"what": what, "layer": ""})}
+                    found = watch.first_non_finite(self.model, lambda: self.output(self.split(batch)[0]))
+            self.non_finite = {"step": step, **(found or {"what": "loss", "layer": ""})}
 
 
 def train(asked: dict[str, Any], send: Send) -> None:
@@ -148,25 +186,38 @@ def train(asked: dict[str, Any], send: Send) -> None:
         return
     _flush(training)
     if training.non_finite is None:
-        send("overfit", _overfit(training))
-        _constant(training)
+        try:
+            if found := afterwards.spread(training):
+                send("spread", found[0])
+                send("samples", found[1])
+            send("overfit", afterwards.overfit(training))
+        except Exception:  # trained well, but not made for being trained twice: then nothing is known
+            return
 
 
 def _run(training: Training) -> None:
-    handles = [
-        module.register_forward_pre_hook(lambda m, _, name=name: training.called.add(name))
-        for name, module in training.model.named_modules()
-    ]
+    handles = []
+    for name, module in training.model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):  # takes no hooks
+            training.called.add(name)
+        else:
+            handles.append(module.register_forward_pre_hook(lambda m, _, name=name: training.called.add(name)))
+    if not isinstance(training.model, torch.jit.ScriptModule):
+        handles.append(training.model.register_forward_hook(lambda _, __, output: training.graphs.mark_all(output)))
     stepped = register_optimizer_step_post_hook(lambda optimizer, *_: training.updates.after_step(optimizer))
     started = {name: p.detach().clone() for name, p in training.parameters.items()} if training.fresh else {}
     try:
-        with watch.marked_backward(training.graphs), _before_backward(training.updates):
+        with watch.marked_backward(training.graphs), watch.before_backward(training.updates):
             _steps(training)
     finally:
         stepped.remove()
         for handle in handles:
             handle.remove()
-    optimized = {id(p) for group in training.optimizer.param_groups for p in group["params"]}
+    # the user's own step may use optimizers of its own
+    optimized = training.updates.optimized or {
+        id(p) for group in training.optimizer.param_groups for p in group["params"]
+    }
+    training.send("foreign", 0 if training.step else training.foreign)
     training.send("parameters", [
         {"name": name, "elements": p.numel(), "in_optimizer": id(p) in optimized,
          "gradient": name in training.with_gradient, "called": name.rpartition(".")[0] in training.called,
@@ -179,6 +230,8 @@ def _run(training: Training) -> None:
 def _steps(training: Training) -> None:
     batches = _endless(training.loader)
     for number in range(training.asked["steps"]):
+        if number >= _ENOUGH and training.spent() > 0.5:
+            return  # slow, but that is no fault
         training.graphs.step = number
         began = time.perf_counter()
         batch = _moved(next(batches), training.device)
@@ -186,8 +239,6 @@ def _steps(training: Training) -> None:
         arrived = time.perf_counter()
         if training.first_batch is None:
             training.first_batch = batch
-        if not watch.finite(batch):
-            training.locate(batch, "input")
         if training.step is None:
             loss = training.own_step(batch)
         else:
@@ -197,11 +248,21 @@ def _steps(training: Training) -> None:
         done = time.perf_counter()
         training.steps.append({"loss": value, "wait": arrived - began, "compute": done - arrived,
                                "gradient": _gradients(training)})  # fmt: skip
+        if training.step is not None and training.non_finite is None:
+            _spoiled(training, number)
         if not math.isfinite(value):
-            training.locate(batch, "loss")
+            training.locate(batch)
+        if training.non_finite is not None:
             return
         if number % 5 == 4:
             training.send("steps", training.steps)
+
+
+def _spoiled(training: Training, step: int) -> None:
+    """A gradient that is not finite and went into the weights; a scaler of mixed precision skips such a step."""
+    broken = watch.broken_gradient(training.parameters)
+    if broken and not watch.finite(training.parameters[broken]):
+        training.non_finite = {"step": step, "what": "gradient", "layer": broken}
 
 
 def _flush(training: Training) -> None:
@@ -236,31 +297,14 @@ def _gradients(training: Training) -> float | None:
     return math.sqrt(total) if seen and math.isfinite(total) else None
 
 
-class _before_backward:  # noqa: N801  # used like a function
-    """Tell the update watch about each backward before it runs."""
-
-    def __init__(self, updates: watch.UpdateWatch) -> None:
-        self.updates = updates
-
-    def __enter__(self) -> None:
-        self.original = torch.autograd.backward
-        original, updates = self.original, self.updates
-
-        def backward(*args: Any, **kwargs: Any) -> None:
-            updates.before_backward()
-            original(*args, **kwargs)
-
-        torch.autograd.backward = backward
-
-    def __exit__(self, *_: object) -> None:
-        torch.autograd.backward = self.original
-
-
 def _leak(training: Training) -> None:
     graphs = training.graphs
+    gc.collect()  # cycles are no leak
     old, steps = graphs.old(), len(training.steps)
     # a ring of a few losses is nobody's leak: most of the past must be alive
     if len(old) < 8 or len(old) < 0.6 * (steps - 8):
+        return
+    if watch.all_bounded(old):
         return
     roots = {**watch.user_globals(), "model": training.model}
     holder, count = watch.holder_of(roots, old)
@@ -269,73 +313,6 @@ def _leak(training: Training) -> None:
     if line:
         about |= {"path": line[0], "line": line[1], "text": line[2]}
     training.send("leak", about)
-
-
-def _overfit(training: Training) -> list[dict[str, Any]]:
-    """Learn one batch by heart from a fresh start: with the run's optimizer, then with milder ones until one works."""
-    if training.fresh is None or training.first_batch is None or training.step is not None:
-        return []
-    attempts = []
-    asked = training.asked
-    rates = [
-        (asked["optimizer"], training.optimizer.param_groups[0]["lr"]),
-        ("adam", 1e-3),
-        ("adam", 1e-2),
-        ("adam", 1e-4),
-    ]
-    for name, rate in dict.fromkeys(rates):
-        training.model.load_state_dict(training.fresh)
-        training.model.train()
-        optimizer = setup.optimizer({**asked, "optimizer": name, "learning_rate": rate}, training.model)
-        losses = []
-        for _ in range(_OVERFIT_STEPS):
-            optimizer.zero_grad(set_to_none=True)
-            loss = training.forward_loss(training.first_batch)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
-            optimizer.step()
-            losses.append(_value(loss))
-            if not math.isfinite(losses[-1]):
-                break
-        attempts.append({"optimizer": name, "learning_rate": rate, "losses": losses})
-        if learned(losses):
-            break
-    return attempts
-
-
-def learned(losses: list[float]) -> bool:
-    """Whether the last losses lie clearly below the first ones."""
-    if not all(math.isfinite(loss) for loss in losses):
-        return False
-    first, last = sum(losses[:3]) / 3, min(losses[-5:])
-    return last < first - 0.05 * abs(first) - 1e-6 or abs(first) < 1e-3
-
-
-def _constant(training: Training) -> None:
-    """How far outputs differ over different inputs, in train and in eval mode: the larger of both."""
-    if training.step is not None or training.first_batch is None:
-        return
-    inputs, _ = training.split(training.first_batch)
-    if not isinstance(inputs, torch.Tensor) or inputs.shape[0] < 4:
-        return
-    flat = inputs.reshape(inputs.shape[0], -1)
-    if len(torch.unique(flat.float(), dim=0)) < 4:
-        return
-    spreads = []
-    with torch.no_grad():
-        for mode in (True, False):
-            training.model.train(mode)
-            output = training.output(inputs)
-            if (
-                not isinstance(output, torch.Tensor)
-                or not output.is_floating_point()
-                or output.shape[:1] != inputs.shape[:1]
-            ):
-                return
-            rows = output.float().reshape(output.shape[0], -1)
-            size = float(rows.abs().max())
-            spreads.append(float((rows.amax(0) - rows.amin(0)).max()) / size if size > 0 else 0.0)
-    training.send("spread", max(spreads))
-    training.send("samples", int(inputs.shape[0]))
 
 
 def _endless(loader: DataLoader[Any]) -> Iterator[Any]:

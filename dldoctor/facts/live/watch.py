@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import gc
 import sys
 import types
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ import torch
 from dldoctor.facts.user_code import is_users, shorten
 
 _KEY = "dldoctor_step"
+#: objects looked at below one variable
+_LOOKED_AT = 20_000
 
 
 class Sentinel:
@@ -41,6 +44,16 @@ class GraphWatch:
             metadata: Any = loss.grad_fn.metadata  # a dict; torch's annotation says a method
             metadata[_KEY] = sentinel
             self.alive.append(weakref.ref(sentinel))
+
+    def mark_all(self, output: Any) -> None:
+        """Mark every tensor of a model's output."""
+        if isinstance(output, torch.Tensor):
+            self.mark(output)
+        elif isinstance(output, Mapping):
+            self.mark_all(list(output.values()))
+        elif isinstance(output, (tuple, list)):
+            for part in output:
+                self.mark_all(part)
 
     def old(self, age: int = 8) -> set[int]:
         """Steps at least `age` old whose graphs live."""
@@ -68,7 +81,7 @@ def holder_of(roots: Mapping[str, Any], old: set[int]) -> tuple[str, int]:
     """(name, how many old steps it reaches) of the user's variable that keeps old graphs alive; ("", 0) if none."""
     best = ("", 0)
     for name, value in roots.items():
-        for path, tensor_steps in _reached(name, value, depth=3, seen=set()):
+        for path, tensor_steps in _reached(name, value, depth=6, seen=set()):
             count = len(tensor_steps & old)
             if count > best[1]:
                 best = (path, count)
@@ -76,7 +89,7 @@ def holder_of(roots: Mapping[str, Any], old: set[int]) -> tuple[str, int]:
 
 
 def _reached(path: str, value: Any, depth: int, seen: set[int]) -> Iterator[tuple[str, set[int]]]:
-    if id(value) in seen:
+    if id(value) in seen or len(seen) > _LOOKED_AT:
         return
     seen.add(id(value))
     if isinstance(value, torch.Tensor):
@@ -122,21 +135,48 @@ def user_globals() -> dict[str, Any]:
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if file and is_users(file):
-            for name, value in vars(module).items():
-                if not name.startswith("__"):
-                    found[name] = value
-                if isinstance(value, types.FunctionType) and value.__closure__:
-                    for variable, cell in zip(value.__code__.co_freevars, value.__closure__, strict=True):
-                        try:
-                            found[variable] = cell.cell_contents
-                        except ValueError:  # not filled yet
-                            continue
+            for name, value in list(vars(module).items()):
+                if name.startswith("__"):
+                    continue
+                found[name] = value
+                if isinstance(value, types.FunctionType):
+                    found |= _kept_by(value)
+                elif isinstance(value, type) and value.__module__ == module.__name__:
+                    found |= {f"{name}.{key}": part for key, part in vars(value).items() if not key.startswith("__")}
     return found
+
+
+def _kept_by(function: types.FunctionType) -> dict[str, Any]:
+    """The variables that live in a function: of its closure, and its parameters' defaults."""
+    found: dict[str, Any] = {}
+    for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # not filled yet
+            found[variable] = cell.cell_contents
+    defaults = function.__defaults__ or ()
+    names = function.__code__.co_varnames[: function.__code__.co_argcount][-len(defaults) or None :]
+    return found | (dict(zip(names, defaults, strict=True)) if defaults else {})
+
+
+def all_bounded(old: set[int]) -> bool:
+    """Whether nothing but deques with a maxlen holds the tensors behind these steps."""
+    kept = [value for value in gc.get_objects() if issubclass(type(value), torch.Tensor)]
+    kept = [value for value in kept if value.grad_fn is not None and _steps_behind(value) & old]
+    return bool(kept) and all(_in_bounded(value) for value in kept)
+
+
+def _in_bounded(value: Any, depth: int = 2) -> bool:
+    for holder in gc.get_referrers(value):
+        if isinstance(holder, deque) and holder.maxlen is not None:
+            return True
+        # such as a tuple of a loss and its weight
+        if depth and type(holder) in (tuple, dict) and _in_bounded(holder, depth - 1):
+            return True
+    return False
 
 
 def growing_line(holder: str) -> tuple[str, int, str] | None:
     """(path, line, text) of the user's statement that makes the holder grow: `x += ...`, `x = x + ...`, `.append`."""
-    name = holder.rpartition(".")[2].partition("[")[0]
+    name = holder.partition("[")[0].rpartition(".")[2]
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if not file or not is_users(file) or not file.endswith(".py"):
@@ -165,12 +205,21 @@ def _grows(node: ast.AST, name: str) -> bool:
     if isinstance(node, ast.AugAssign):
         return is_it(node.target)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        return node.func.attr in ("append", "extend", "add", "insert") and is_it(node.func.value)
+        grown = node.func.attr in ("append", "extend", "add", "insert", "appendleft") and is_it(node.func.value)
+        return grown and not any(_is_number(argument) for argument in node.args)
     if isinstance(node, ast.Assign) and isinstance(node.value, ast.BinOp):
         return any(is_it(target) for target in node.targets) and any(
             is_it(side) for side in (node.value.left, node.value.right)
         )
     return False
+
+
+def _is_number(value: ast.expr) -> bool:
+    """`loss.item()`, `float(loss)`: kept without its graph."""
+    if not isinstance(value, ast.Call):
+        return False
+    name = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
+    return name in ("item", "detach", "tolist", "float")
 
 
 class UpdateWatch:
@@ -179,25 +228,54 @@ class UpdateWatch:
     def __init__(self) -> None:
         self.updates = 0
         self.stale = 0
-        self._kept: dict[int, list[tuple[weakref.ref[torch.Tensor], torch.Tensor]]] = {}
+        #: ids of the parameters that any optimizer stepped on
+        self.optimized: set[int] = set()
+        self._used: dict[int, list[tuple[weakref.ref[torch.Tensor], torch.Tensor]]] = {}
+        #: by optimizer, since its last step: whether its used gradients were met again, whether they were met emptied
+        self._met: dict[int, tuple[bool, bool]] = {}
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Remember the gradients of a few small parameters, as they were used."""
+        """Judge the step by what was seen since the one before; remember a few small gradients, as they were used."""
         self.updates += 1
-        small = sorted(
-            (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None),
-            key=lambda p: p.numel(),
-        )[:4]
-        self._kept[id(optimizer)] = [(weakref.ref(p), p.grad.detach().clone()) for p in small]
+        again, emptied = self._met.pop(id(optimizer), (False, False))
+        self.stale += again and not emptied
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.optimized |= {id(p) for p in parameters}
+        small = sorted((p for p in parameters if p.grad is not None), key=lambda p: p.numel())[:4]
+        self._used[id(optimizer)] = [(weakref.ref(p), p.grad.detach().clone()) for p in small]
 
     def before_backward(self) -> None:
-        """At the first backward after a step: are those gradients still there?"""
-        kept, self._kept = self._kept, {}
-        for pairs in kept.values():
-            now = [(p, used) for ref, used in pairs if (p := ref()) is not None]
-            same = [p.grad is not None and torch.equal(p.grad, used) and bool(used.abs().sum() > 0) for p, used in now]
-            if same and all(same):
-                self.stale += 1
+        """Are the gradients that a step used still there, or were they emptied? Another optimizer's turn may lie
+        between a step and its zero_grad."""
+        for key, used in self._used.items():
+            now = [(p.grad, gradient) for ref, gradient in used if (p := ref()) is not None and bool(gradient.any())]
+            if now:
+                again, emptied = self._met.get(key, (False, False))
+                again |= all(grad is not None and torch.equal(grad, gradient) for grad, gradient in now)
+                emptied |= all(grad is None or not bool(grad.any()) for grad, _ in now)
+                self._met[key] = (again, emptied)
+
+
+@contextmanager
+def before_backward(updates: UpdateWatch) -> Iterator[None]:
+    """Tell the update watch about each backward before it runs."""
+    original = torch.autograd.backward
+
+    def backward(*args: Any, **kwargs: Any) -> None:
+        updates.before_backward()
+        original(*args, **kwargs)
+
+    torch.autograd.backward = backward
+    try:
+        yield
+    finally:
+        torch.autograd.backward = original
+
+
+def broken_gradient(parameters: Mapping[str, torch.Tensor]) -> str | None:
+    """The last parameter, in the order of the layers, whose gradient is not finite: what made it lies behind it."""
+    broken = [name for name, p in parameters.items() if p.grad is not None and not finite(p.grad)]
+    return broken[-1] if broken else None
 
 
 def first_non_finite(model: torch.nn.Module, run: Any) -> dict[str, Any] | None:
@@ -216,7 +294,11 @@ def first_non_finite(model: torch.nn.Module, run: Any) -> dict[str, Any] | None:
             "high": float(first.max()) if usable and first is not None else None,
         })  # fmt: skip
 
-    handles = [module.register_forward_hook(hook) for module in model.modules()]
+    handles = [
+        module.register_forward_hook(hook)
+        for module in model.modules()
+        if not isinstance(module, torch.jit.ScriptModule)  # takes no hooks
+    ]
     try:
         run()
     finally:

@@ -54,6 +54,23 @@ class GpuState(Fact):
         )
         return f"driver {self.driver}, {cards or 'no card'}"
 
+    def seen(self, visible: VisibleDevices | None) -> tuple[Gpu, ...]:
+        """The cards that CUDA_VISIBLE_DEVICES leaves, as far as it can be told; slices of a card (MIG) are none."""
+        if visible is None or visible.value is None:
+            return self.gpus
+        if visible.hides_all:
+            return ()
+        words = [word.strip() for word in visible.value.split(",")]
+        return tuple(
+            gpu
+            for gpu in self.gpus
+            if any(word == str(gpu.index) or (word and gpu.uuid.lower().startswith(word.lower())) for word in words)
+        )
+
+    def chooses(self, gpu: Gpu) -> str:
+        """What names this card in CUDA_VISIBLE_DEVICES: CUDA counts unequal cards in another order than the driver."""
+        return str(gpu.index) if len({other.name for other in self.gpus}) == 1 else gpu.uuid
+
     @classmethod
     def gather(cls, machine: Machine) -> Self:
         import pynvml as nvml
@@ -139,6 +156,10 @@ class VisibleDevices(Fact):
     """CUDA_VISIBLE_DEVICES as it is set in this environment; None when it is not."""
 
     value: str | None
+
+    @property
+    def hides_all(self) -> bool:
+        return self.value is not None and self.value.strip() in ("", "-1", "NoDevFiles", "none", "void")
 
     @classmethod
     def gather(cls, machine: Machine) -> Self:

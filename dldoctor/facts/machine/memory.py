@@ -12,6 +12,8 @@ from dldoctor.facts.subjects import Machine
 
 #: v1 says "no limit" with a number near 2^63
 _NO_LIMIT = 1 << 60
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,16 @@ def _container_kind() -> str:
 def _groups(controller: str) -> list[Path]:
     """The control-group folders of this process, its own first and then up to the root, v2 and v1."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = _OWN_GROUPS.read_text().splitlines()
     except OSError:
         return []
     found = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            base = Path("/sys/fs/cgroup")
+            base = _GROUPS
         elif controller in controllers.split(","):
-            base = Path("/sys/fs/cgroup", controller)
+            base = _GROUPS / controller
         else:
             continue
         own = base / path.lstrip("/")
@@ -94,7 +96,7 @@ def _memory_limit() -> tuple[int | None, int | None]:
 def _reclaimable(folder: Path) -> int:
     try:
         rows = dict(line.split()[:2] for line in (folder / "memory.stat").read_text().splitlines())
-        return int(rows.get("inactive_file", rows.get("total_inactive_file", 0)))
+        return int(rows.get("total_inactive_file", rows.get("inactive_file", 0)))
     except (OSError, ValueError):
         return 0
 

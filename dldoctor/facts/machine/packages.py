@@ -44,7 +44,7 @@ class TorchInstall(Fact):
     def gather(cls, machine: Machine, resources: Resources) -> Self:
         from dldoctor.isolation import run_child
 
-        run = run_child("dldoctor.facts.machine.packages:inspect", {}, resources, limit_address_space=False)
+        run = run_child("dldoctor.facts.machine.packages:inspect", {}, resources, limit_private_memory=False)
         if "torch" in run.facts and run.facts["torch"] is None:
             raise Unavailable("torch is not installed for this interpreter (--python)")
         if "install" not in run.facts:

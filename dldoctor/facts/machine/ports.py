@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ class Port(Fact):
     @classmethod
     def gather(cls, machine: Machine, asked: PortAsked | None) -> Self:
         if asked is not None:
+            if not _is_ours(asked.host):
+                raise Unavailable(f"{asked.host} is another machine")
             return cls(asked.host, asked.port, "--port", *_probe(asked.host, asked.port))
         text = os.environ.get("MASTER_PORT", "")
         host = os.environ.get("MASTER_ADDR", "127.0.0.1")
@@ -42,7 +45,11 @@ class Port(Fact):
 
 
 def _is_ours(host: str) -> bool:
-    return host in ("localhost", "0.0.0.0", "::", socket.gethostname()) or host.startswith("127.") or host == "::1"
+    if host in ("localhost", "0.0.0.0", "::", "::1", socket.gethostname()) or host.startswith("127."):
+        return True
+    import psutil
+
+    return any(host == address.address for addresses in psutil.net_if_addrs().values() for address in addresses)
 
 
 def _probe(host: str, port: int) -> tuple[bool, str, int | None, str, int | None]:
@@ -50,11 +57,13 @@ def _probe(host: str, port: int) -> tuple[bool, str, int | None, str, int | None
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         _bind(family, port)
-    except PermissionError as error:
-        return False, str(error.strerror), None, "", _free_port(family)
     except OSError as error:
+        if error.errno == errno.EACCES:
+            return False, os.strerror(error.errno), None, "", _free_port(family)
+        if error.errno != errno.EADDRINUSE:
+            raise Unavailable(f"port {port} can't be tried ({error.strerror})") from None
         pid, name = _holder(port)
-        return False, str(error.strerror), pid, name, _free_port(family)
+        return False, os.strerror(error.errno), pid, name, _free_port(family)
     return True, "", None, "", None
 
 

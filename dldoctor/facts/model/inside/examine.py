@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dldoctor.child import AddressSpaceLimit, UserError, frames_of
+from dldoctor.child import MemoryLimit, UserError, frames_of
 from dldoctor.facts.model.inside import runtime
 
 Send = Callable[[str, Any], None]
@@ -27,7 +27,7 @@ def examine(arguments: Mapping[str, Any], send: Send) -> None:
     from dldoctor.facts.model.inside.target import make
     from dldoctor.facts.user_code import load
 
-    AddressSpaceLimit.arm()
+    MemoryLimit.arm()
     init = torch.nn.Module.__init__
 
     def noted(module: Any, *args: Any, **kwargs: Any) -> None:
