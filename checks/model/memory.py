@@ -10,8 +10,13 @@ _MIB = 1 << 20
 
 
 @check("MEM001", Severity.ERROR, Severity.WARNING, since="0.1", symptoms=(
-    "CUDA out of memory. Tried to allocate {amount}", "CUDA error: out of memory",
-))
+        "CUDA out of memory",
+        "CUDA out of memory. Tried to allocate {amount}",
+        "CUDA error: out of memory",
+        "cuda runtime error (2) : out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED when calling",
+        "MPS backend out of memory",
+    ))
 def will_not_fit(demand: MemoryDemand, gpu: GpuMemoryAsked, *, context_mib: int = 550, allocator: float = 1.11,
                  allocator_low: float = 1.0, allocator_high: float = 1.27) -> Iterator[Finding]:
     """The step asks for more memory than the GPU has.

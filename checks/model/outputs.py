@@ -14,8 +14,9 @@ _SQUASHED = {"softmax": "a softmax", "sigmoid": "a sigmoid", "log_softmax": "a l
 
 
 @check("MOD006", Severity.ERROR, Severity.WARNING, since="0.1", unless=("LBL001",), symptoms=(
-    "Assertion `t >= 0 && t < n_classes` failed", "Target 10 is out of bounds.",
-))
+        "Assertion `t >= 0 && t < n_classes` failed",
+        "Target {n} is out of bounds",
+    ))
 def classes_mismatch(ends: ModelOutputs, classes: ClassesAsked, loss: LossProbe | None) -> Iterator[Finding]:
     """The network has another number of outputs than there are classes.
 
