@@ -37,10 +37,15 @@ _BROKEN_OPS = ("torchvision::", "C++ ops", ".so", "different CUDA")
     since="0.1",
     symptoms=(
         "unable to allocate shared memory (shm) for file",
-        "it is possible that dataloader's workers are out of shared memory",
+        "unable to open shared memory object </torch_{name}> in read-write mode: No space left on device",
+        "unable to write to file </torch_",
+        "It is possible that dataloader's workers are out of shared memory",
         "insufficient shared memory (shm)",
         "DataLoader worker (pid {n}) is killed by signal: Bus error",
+        "DataLoader worker (pid(s) {n}) exited unexpectedly & Bus error",
         "bus error (core dumped)",
+        "bus error & num_workers",
+        "bus error & DataLoader",
     ),
 )
 def small_shared_memory(shm: SharedMemory, demand: LoaderDemand, container: Container | None) -> Iterator[Finding]:
@@ -97,10 +102,16 @@ def _more_shared_memory(kind: str, gib: int, fitting: int) -> Advice:
     symptoms=(
         "Torch not compiled with CUDA enabled",
         "Found no NVIDIA driver on your system",
-        "The NVIDIA driver on your system is too old (found version {n})",
+        (
+            "The NVIDIA driver on your system is too old (found version {n})",
+            "the driver supports CUDA {n} at most (12020 is 12.2): update it, or install a torch built for that CUDA",
+        ),
         "CUDA driver version is insufficient for CUDA runtime version",
         "no CUDA GPUs are available",
+        "no CUDA-capable device is detected",
         "CUDA unknown error - this may be due to an incorrectly set up environment",
+        "AssertionError: libcuda.so.1: cannot open shared object file",
+        "CUDA driver initialization failed, you might not have a CUDA gpu",
     ),
 )
 def cuda_unavailable(
@@ -191,7 +202,18 @@ def low_gpu_memory(gpu: GpuState, visible: VisibleDevices | None, *, share: floa
     Severity.ERROR,
     Severity.WARNING,
     since="0.1",
-    symptoms=("CUDA error: invalid device ordinal", "Attempting to deserialize object on CUDA device {n} but"),
+    symptoms=(
+        "CUDA error: invalid device ordinal",
+        "cuda runtime error (10) : invalid device ordinal",
+        "Invalid device id & _check_balance",
+        "Invalid device id & device_ids",
+        "AssertionError: Invalid device id",
+        (
+            "Attempting to deserialize object on CUDA device {n} but torch.cuda.device_count() is {m}",
+            'device {n} is not among the {m} visible ones: map_location="cpu", or show more cards in '
+            "CUDA_VISIBLE_DEVICES",
+        ),
+    ),
 )
 def bad_cuda_visible_devices(visible: VisibleDevices, gpu: GpuState | None) -> Iterator[Finding]:
     """CUDA_VISIBLE_DEVICES names devices that do not exist, one twice, or none.
@@ -251,8 +273,11 @@ def _is_card(token: str, gpu: GpuState) -> bool:
     since="0.1",
     symptoms=(
         "operator torchvision::nms does not exist",
-        "Couldn't load custom C++ ops. This can happen if your PyTorch and torchvision versions are incompatible",
+        "Couldn't load custom C++ ops",
         "Detected that PyTorch and torchvision were compiled with different CUDA major versions",
+        "No such operator torchvision::nms",
+        "module 'torchvision' has no attribute 'extension'",
+        "Failed to load image Python extension & torchvision",
     ),
 )
 def torchvision_mismatch(torch: TorchInstall) -> Iterator[Finding]:
@@ -332,10 +357,21 @@ def thread_oversubscription(
     Severity.ERROR,
     since="0.1",
     symptoms=(
-        "Address already in use",
-        "EADDRINUSE",
+        "Address already in use & distributed",
+        "Address already in use & init_process_group",
+        "Address already in use & torchrun",
+        "Address already in use & TCPStore",
+        "Address already in use & MASTER_PORT",
+        "Address already in use & nccl",
+        "Address already in use & tensorboard",
+        "EADDRINUSE & distributed",
+        "EADDRINUSE & TCPStore",
+        (
+            "The server socket has failed to listen on any local network address. port: {n}",
+            "port {n} is taken: give another with MASTER_PORT or torchrun --master-port, or end the run that holds it",
+        ),
         "The server socket has failed to listen on any local network address",
-        "The client socket has failed to connect to any network address of",
+        "TensorBoard could not bind to port {n}",
     ),
 )
 def port_in_use(port: Port) -> Iterator[Finding]:

@@ -61,11 +61,15 @@ _TURNS = {
     unless=("IMG003",),
     since="0.1",
     symptoms=(
-        "image file is truncated ({n} bytes not processed)",
         "image file is truncated",
+        "image file is truncated ({n} bytes not processed)",
         "Truncated File Read",
         "unrecognized data stream contents when reading image file",
         "Premature end of JPEG file",
+        "Premature end of JPEG data",
+        "RuntimeError: Image is incomplete or truncated",
+        "libpng error: Read Error",
+        "Failed to decode & Incomplete or corrupted JPEG",
     ),
 )
 def truncated_image(images: ImageTable, masks: MaskTable | None) -> Iterator[Finding]:
@@ -108,10 +112,19 @@ def truncated_image(images: ImageTable, masks: MaskTable | None) -> Iterator[Fin
     unless=("IMG003",),
     since="0.1",
     symptoms=(
-        "cannot identify image file",
-        "UnidentifiedImageError: cannot identify image file {file}",
-        "OpenCV(4.x) error: (-215:Assertion failed) !_src.empty() in function 'cvtColor'",
-        "'NoneType' object has no attribute 'shape'",
+        (
+            "cannot identify image file {file}",
+            "the traceback names the file; `dldoctor scan FOLDER` lists all such files and shows what they are",
+        ),
+        "OpenCV & error: (-215:Assertion failed) !_src.empty() in function",
+        "error: (-215:Assertion failed) !_src.empty() in function",
+        "(-215:Assertion failed) !ssize.empty() in function",
+        "(-215) !_src.empty() in function",
+        "(-215) scn == 3 || scn == 4 in function cvtColor & imread",
+        "'NoneType' object has no attribute 'shape' & imread",
+        "'NoneType' object is not subscriptable & imread",
+        "Unsupported image file. Only jpeg, png",
+        "could not create decoder object & Image",
     ),
 )
 def unreadable_image(images: ImageTable, masks: MaskTable | None) -> Iterator[Finding]:
@@ -168,7 +181,17 @@ def looks_like(head: bytes) -> str:
     return "text" if head and printable == len(head) else "no known format"
 
 
-@check("IMG003", Severity.ERROR, since="0.1", symptoms=("cannot identify image file",))
+@check(
+    "IMG003",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=(
+        "cannot identify image file",
+        "cannot identify image file & 0 bytes",
+        "Input is empty & decode_image",
+        "Expected a non empty 1-dimensional tensor & decode_",
+    ),
+)
 def empty_file(images: ImageTable, masks: MaskTable | None) -> Iterator[Finding]:
     """The file is empty, or smaller than any picture.
 
@@ -190,11 +213,14 @@ def empty_file(images: ImageTable, masks: MaskTable | None) -> Iterator[Finding]
     symptoms=(
         "Corrupt JPEG data: {n} extraneous bytes before marker",
         "Corrupt JPEG data: premature end of data segment",
+        "Corrupt JPEG data: bad Huffman code",
         "DataLoader worker (pid {n}) is killed by signal: Segmentation fault",
         "broken data stream when reading image file",
         "decoder error -{n} when reading image file",
         "libpng error: IDAT: CRC error",
+        "libpng error: bad adaptive filter value",
         "image data is corrupt",
+        "broken PNG file (chunk",
     ),
 )
 def corrupt_image_data(images: ImageTable, masks: MaskTable | None) -> Iterator[Finding]:
@@ -226,8 +252,9 @@ def corrupt_image_data(images: ImageTable, masks: MaskTable | None) -> Iterator[
     Severity.ERROR,
     since="0.1",
     symptoms=(
-        "Given input size: ({n}x{n}x{n}). Calculated output size: ({n}x{n}x{n}). Output size is too small",
-        "Kernel size can't be greater than actual input size",
+        "Given input size: ({c}x1x1). Calculated output size: ({d}x0x0). Output size is too small",
+        "Calculated padded input size per channel: (1 x 1). Kernel size: ({k} x {k}). Kernel size can't be greater "
+        "than actual input size & DataLoader",
     ),
 )
 def degenerate_size(images: ImageTable, *, min_side: int = 8) -> Iterator[Finding]:
@@ -255,11 +282,21 @@ def degenerate_size(images: ImageTable, *, min_side: int = 8) -> Iterator[Findin
     Severity.WARNING,
     since="0.1",
     symptoms=(
-        "stack expects each tensor to be equal size, but got [3, {n}, {n}] at entry 0 and [1, {n}, {n}] at entry {n}",
-        "stack expects each tensor to be equal size, but got [3, {n}, {n}] at entry 0 and [4, {n}, {n}] at entry {n}",
-        "expected input[{n}, 1, {n}, {n}] to have 3 channels, but got 1 channels instead",
-        "expected input[{n}, 4, {n}, {n}] to have 3 channels, but got 4 channels instead",
-        "output with shape [1, {n}, {n}] doesn't match the broadcast shape [3, {n}, {n}]",
+        "stack expects each tensor to be equal size, but got [3, {h}, {w}] at entry 0 and [1, {h}, {w}] at entry {n}",
+        "stack expects each tensor to be equal size, but got [3, {h}, {w}] at entry 0 and [4, {h}, {w}] at entry {n}",
+        "stack expects each tensor to be equal size, but got [1, {h}, {w}] at entry 0 and [3, {h}, {w}] at entry {n}",
+        "stack expects each tensor to be equal size, but got [4, {h}, {w}] at entry 0 and [3, {h}, {w}] at entry {n}",
+        "stack expects each tensor to be equal size, but got [3, {h}, {w}] at entry 0 and [1, {i}, {j}] at entry {n}",
+        "stack expects each tensor to be equal size, but got [3, {h}, {w}] at entry 0 and [4, {i}, {j}] at entry {n}",
+        "stack expects each tensor to be equal size, but got [1, {h}, {w}] at entry 0 and [3, {i}, {j}] at entry {n}",
+        "stack expects each tensor to be equal size, but got [4, {h}, {w}] at entry 0 and [3, {i}, {j}] at entry {n}",
+        "Sizes of tensors must match except in dimension 0. Got 3 and 1 in dimension 1",
+        "Sizes of tensors must match except in dimension 0. Got 1 and 3 in dimension 1",
+        "Sizes of tensors must match except in dimension 0. Got 3 and 4 in dimension 1",
+        "expected input[{b}, 1, {h}, {w}] to have 3 channels, but got 1 channels instead",
+        "expected input[{b}, 4, {h}, {w}] to have 3 channels, but got 4 channels instead",
+        "output with shape [1, {h}, {w}] doesn't match the broadcast shape [3, {h}, {w}]",
+        "The size of tensor a (4) must match the size of tensor b (3) at non-singleton dimension 0 & normalize",
     ),
 )
 def mixed_channels(images: ImageTable, layout: Layout | None) -> Iterator[Finding]:

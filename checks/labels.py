@@ -29,11 +29,18 @@ _SHOWN = 12
     unless=("LBL003",),
     since="0.1",
     symptoms=(
-        "CUDA error: device-side assert triggered",
-        "Target {n} is out of bounds",
+        "device-side assert triggered & !srcSelectDim & !index out of bounds & !input_val & !idx_dim & !index_size",
+        (
+            "Target {n} is out of bounds",
+            "a label is {n}: class indices run from 0 to the outputs of the last layer minus one",
+        ),
         "Assertion `t >= 0 && t < n_classes` failed",
+        "Assertion `cur_target >= 0 && cur_target < n_classes` failed",
         "IndexError: Target {n} is out of bounds.",
-        "nll_loss_forward_reduce_cuda_kernel_2d: block: [0,0,0], thread: [{n},0,0] Assertion failed",
+        "Class values must be smaller than num_classes",
+        "Class values must be non-negative",
+        "nll_loss_forward_reduce_cuda_kernel_2d: block: & Assertion `t >= 0 && t < n_classes` failed",
+        "device-side assert triggered & Assertion `t >= 0 && t < n_classes` failed",
     ),
 )
 def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: DatasetFolder | None) -> Iterator[Finding]:
@@ -97,6 +104,9 @@ def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: Dataset
         "expected scalar type Long but found Double",
         "too many dimensions 'str'",
         "new(): invalid data type 'str'",
+        "can't convert np.ndarray of type numpy.object_",
+        "can't convert np.ndarray of type numpy.str_",
+        "expected target dtype to be Long or Byte, but got {dtype} & read_csv",
         "\"nll_loss_forward_reduce_cuda_kernel_2d_index\" not implemented for 'Float'",
     ),
 )
@@ -179,7 +189,11 @@ def _whole_floats(source: str, rows: list[Any]) -> Iterator[Finding]:
     Severity.ERROR,
     Severity.WARNING,
     since="0.1",
-    symptoms=("Target {n} is out of bounds", "CUDA error: device-side assert triggered"),
+    symptoms=(
+        "Target {n} is out of bounds",
+        "device-side assert triggered & !srcSelectDim & !index out of bounds & !input_val & !idx_dim & !index_size",
+        "Class values must be smaller than num_classes",
+    ),
 )
 def labels_start_at_one(
     labels: LabelTable, classes: ClassCount | None, dataset: DatasetFolder | None

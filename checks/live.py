@@ -33,7 +33,7 @@ def crashed(run: SmokeRun, known: KnownPitfalls | None) -> Iterator[Finding]:
     if run.crash is not None:
         failure = run.crash
         inner = failure.stack[-1] if failure.stack else None
-        pitfall = known.behind(failure.message) if known else None
+        pitfalls = known.behind(failure.message) if known else []
         where = f" in {run.crash_layer}" if run.crash_layer else ""
         show: list[CodeFrame | Table] = []
         if inner and failure.text.strip():
@@ -48,11 +48,14 @@ def crashed(run: SmokeRun, known: KnownPitfalls | None) -> Iterator[Finding]:
             error=failure.error,
             where=where,
             words=" ".join(failure.message.split())[:240],
-            pitfall=pitfall[0] if pitfall else None,
+            pitfalls=[code for code, _ in pitfalls],
             shapes=failure.shapes or {},
             show=show,
-            fix=Advice(f"this is {pitfall[0]} {pitfall[1]}", (f"dldoctor explain {pitfall[0]}",))
-            if pitfall
+            fix=Advice(
+                "this is " + " or ".join(f"{code} {name}" for code, name in pitfalls),
+                tuple(f"dldoctor explain {code}" for code, _ in pitfalls),
+            )
+            if pitfalls
             else "the last line above is the one of yours that failed",
         )
     elif run.end.kind != "done":
@@ -96,7 +99,20 @@ def graph_leak(run: SmokeRun) -> Iterator[Finding]:
     )
 
 
-@check("RUN003", Severity.ERROR, since="0.1", symptoms=("Loss is nan", "Function '{name}' returned nan values"))
+@check(
+    "RUN003",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=(
+        "Loss is nan",
+        "Loss is inf",
+        "loss: nan",
+        "loss=nan",
+        "Function '{name}' returned nan values",
+        "ValueError: Expected parameter {name} of distribution & nan",
+        "Input contains NaN & loss",
+    ),
+)
 def non_finite(run: SmokeRun) -> Iterator[Finding]:
     """A NaN or an infinity came up.
 

@@ -19,9 +19,21 @@ _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
     symptoms=(
         "0D or 1D target tensor expected, multi-target not supported",
         "multi-target not supported at",
-        "only batches of spatial targets supported (3D tensors) but got targets of dimension: 4",
-        "Expected target size {shape}, got {shape}",
-        "Target size ({shape}) must be the same as input size ({shape})",
+        "only batches of spatial targets supported",
+        "only batches of spatial targets supported (3D tensors) but got targets of dimension: {n}",
+        "only batches of spatial targets supported (3D tensors) but got targets of size: : [{b}, 1, {h}, {w}]",
+        "only batches of spatial targets supported (non-empty 3D tensors) but got targets of size: : [{b}, 1, {h}, "
+        "{w}]",
+        "Expected target size {shape}, got {other} & cross_entropy",
+        "Expected target size {shape}, got {other} & nll_loss",
+        "Expected target size [{b}, {c}], got [",
+        (
+            "Target size ({target}) must be the same as input size ({output})",
+            "the output is {output}, the target {target}: squeeze or unsqueeze the axis of size 1, as "
+            "target.unsqueeze(1) or output.squeeze(1)",
+        ),
+        "Using a target size ({target}) that is different to the input size ({output})",
+        "Expected floating point type for target with class probabilities, got Long",
     ),
 )
 def wrong_target_shape(loss: LossProbe) -> Iterator[Finding]:
@@ -57,12 +69,17 @@ def wrong_target_shape(loss: LossProbe) -> Iterator[Finding]:
     unless=("LOS001",),
     symptoms=(
         "expected scalar type Long but found Float",
+        "expected scalar type Long but found Int",
         "expected target dtype to be Long or Byte, but got {dtype}",
-        "\"nll_loss_forward_reduce_cuda_kernel_2d_index\" not implemented for 'Float'",
-        "\"nll_loss_forward_reduce_cuda_kernel_2d_index\" not implemented for 'Int'",
-        "Expected object of scalar type Long but got scalar type Float",
+        "\"nll_loss_forward_reduce_cuda_kernel_2d_index\" not implemented for '{dtype}'",
+        "\"nll_loss_out_frame\" not implemented for '{dtype}'",
+        "\"nll_loss2d_forward_out_frame\" not implemented for '{dtype}'",
+        "Expected object of scalar type Long but got scalar type {dtype}",
+        "Expected object of type torch.LongTensor but found type torch.{dtype}",
+        "Expected object of type torch.cuda.LongTensor but found type torch.{dtype}",
         "Found dtype Long but expected Float",
         "result type Float can't be cast to the desired output type Long",
+        "expected scalar type Byte but found Float & loss",
     ),
 )
 def wrong_target_dtype(loss: LossProbe) -> Iterator[Finding]:

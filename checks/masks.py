@@ -20,10 +20,20 @@ _CLASSES = 64
     Severity.ERROR,
     since="0.1",
     symptoms=(
-        "CUDA error: device-side assert triggered",
+        "device-side assert triggered & !srcSelectDim & !index out of bounds & !input_val & !idx_dim & !index_size",
+        "device-side assert triggered & nll_loss2d",
+        "device-side assert triggered & NLLLoss2d",
+        "device-side assert triggered & SpatialClassNLLCriterion",
+        "device-side assert triggered & spatialClassNLL",
+        "device-side assert triggered & mask & !attention",
         "Target 255 is out of bounds",
-        "Assertion `t >= 0 && t < n_classes` failed",
         "IndexError: Target 255 is out of bounds.",
+        "Assertion `t >= 0 && t < n_classes` failed & mask & !attention",
+        "Assertion `t >= 0 && t < n_classes` failed & nll_loss2d",
+        "Assertion `t >= 0 && t < n_classes` failed & NLLLoss2d",
+        "Assertion `t >= 0 && t < n_classes` failed & SpatialClassNLLCriterion",
+        "Assertion `cur_target >= 0 && cur_target < n_classes` failed & nll_loss2d",
+        "Assertion `cur_target >= 0 && cur_target < n_classes` failed & mask & !attention",
     ),
 )
 def mask_values_0_255(
@@ -133,9 +143,14 @@ def _others(flat: list[Any], wrong: list[Any]) -> list[Any]:
     Severity.ERROR,
     since="0.1",
     symptoms=(
-        "1only batches of spatial targets supported (3D tensors) but got targets of dimension: 4",
-        "only batches of spatial targets supported (3D tensors) but got targets of size: : [{n}, 3, {n}, {n}]",
-        "CUDA error: device-side assert triggered",
+        "only batches of spatial targets supported (3D tensors) but got targets of dimension: 4",
+        "only batches of spatial targets supported (3D tensors) but got targets of size: : [{b}, 3, {h}, {w}]",
+        "only batches of spatial targets supported (3D tensors) but got targets of size: : [{b}, {h}, {w}, 3]",
+        "device-side assert triggered & !srcSelectDim & !index out of bounds & !input_val & !idx_dim & !index_size",
+        "only batches of spatial targets supported (non-empty 3D tensors) but got targets of size: : [{b}, {h}, "
+        "{w}, 3]",
+        "only batches of spatial targets supported (non-empty 3D tensors) but got targets of size: : [{b}, 3, {h}, "
+        "{w}]",
     ),
 )
 def rgb_mask(masks: MaskTable) -> Iterator[Finding]:
@@ -203,8 +218,10 @@ def rgb_mask(masks: MaskTable) -> Iterator[Finding]:
     Severity.ERROR,
     since="0.1",
     symptoms=(
-        "input and target batch or spatial sizes don't match: target [{n}, {n}, {n}], input [{n}, {n}, {n}, {n}]",
-        "The size of tensor a ({n}) must match the size of tensor b ({n}) at non-singleton dimension {n}",
+        "input and target batch or spatial sizes don't match: target [{b}, {h}, {w}], input [{d}, {c}, {i}, {j}]",
+        "input and target batch or spatial sizes don't match",
+        "size mismatch (got input: [{b}, {c}, {h}, {w}] , target: [{d}, {i}, {j}]",
+        "The size of tensor a ({a}) must match the size of tensor b ({b}) at non-singleton dimension 3 & dice",
     ),
 )
 def mask_size_mismatch(masks: MaskTable) -> Iterator[Finding]:

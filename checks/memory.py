@@ -9,7 +9,17 @@ from dldoctor import Container, Finding, GpuState, HostMemory, Severity, Table, 
 _GIB = 2**30
 
 
-@check("MEM002", Severity.ERROR, Severity.WARNING, since="0.1")
+@check(
+    "MEM002",
+    Severity.ERROR,
+    Severity.WARNING,
+    since="0.1",
+    symptoms=(
+        "CUDA out of memory",
+        "CUDA out of memory. & Process {n} has {amount} GiB memory in use",
+        "RuntimeError: CUDA error: out of memory",
+    ),
+)
 def gpu_memory_taken(gpu: GpuState, visible: VisibleDevices | None, *, share: float = 0.5) -> Iterator[Finding]:
     """Other processes hold most of a card's memory.
 

@@ -53,8 +53,8 @@ def train_val_leak(images: ImageTable) -> Iterator[Finding]:
     Severity.WARNING,
     since="0.1",
     symptoms=(
-        "Expected more than 1 value per channel when training, got input size [1, {n}, 1, 1]",
-        "Expected more than 1 value per channel when training, got input size torch.Size([1, {n}])",
+        "Expected more than 1 value per channel when training, got input size [1, {c}]",
+        "Expected more than 1 value per channel when training, got input size [1, {c}, 1, 1]",
     ),
 )
 def last_batch_of_one(splits: SplitTable, batch: BatchSize, network: LayerTable | None) -> Iterator[Finding]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dldoctor.fact import Need, needs_of
@@ -41,6 +41,8 @@ class Check:
     function: CheckFunction
     needs: tuple[Need, ...]
     settings: tuple[Setting, ...]
+    #: what to do about a symptom, with its holes filled from the text that it was found in
+    answers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -84,7 +86,7 @@ def check(
     since: str,
     unless: tuple[str, ...] = (),
     status: Status = "stable",
-    symptoms: tuple[str, ...] | list[str] = (),
+    symptoms: Sequence[str | tuple[str, str]] = (),
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register a function as a check.
 
@@ -98,7 +100,9 @@ def check(
         since: the version that brought it.
         unless: codes that speak instead of this one when they already spoke about the same place.
         status: a `preview` check is shown and never fails a run.
-        symptoms: error texts that people paste; `{hole}` stands for anything, and any number for any number.
+        symptoms: error texts that people paste, as templates (`dldoctor.symptoms` says how): `{n}` is any number,
+            `{shape}` anything, `A & B` is A in a text that also holds B. A pair adds what to do, with the same holes:
+            `("got {n} classes for {m}", "write {m} where {n} stands")`.
 
     Raises:
         TypeError: the arguments or the function's signature don't fit; the message names the function.
@@ -125,10 +129,11 @@ def check(
             tuple(unless),
             status,
             since,
-            tuple(symptoms),
+            tuple(item if isinstance(item, str) else item[0] for item in symptoms),
             function,
             needs_of(function, owner),
             settings,
+            dict(item for item in symptoms if not isinstance(item, str)),
         )
         setattr(function, _ATTRIBUTE, record)
         return function

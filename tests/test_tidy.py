@@ -91,7 +91,7 @@ def _imports(path: Path) -> set[str]:
 
 #: from left to right, the way of the data; a module imports from its own layer and those before it
 LAYERS = (
-    {"finding", "child"},
+    {"finding", "child", "pasted"},
     {"fact"},
     {"registry", "resources", "options", "requests", "isolation", "fileform", "symptoms", "facts"},
     {"plugins", "outcome", "survey", "fixing"},

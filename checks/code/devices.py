@@ -150,7 +150,11 @@ def _moved(file: SourceFile, event: Event, imported: Event) -> list[Edit] | None
     since="0.1",
     symptoms=(
         "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False",
-        "Attempting to deserialize object on CUDA device {n} but torch.cuda.device_count() is {n}",
+        "Attempting to deserialize object on CUDA device {n} but torch.cuda.device_count() is {m}",
+        "CUDA out of memory & torch.load(",
+        "CUDA error: out of memory & torch.load(",
+        "CUDA out of memory. Tried to allocate & restore_location",
+        "CUDA error: out of memory & restore_location",
     ),
 )
 def load_without_map_location(source: SourceTree) -> Iterator[Finding]:

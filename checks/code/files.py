@@ -16,7 +16,10 @@ from dldoctor.facts.source.text import ParseError
     symptoms=(
         "SyntaxError: invalid syntax",
         "TabError: inconsistent use of tabs and spaces in indentation",
-        "Missing parentheses in call to 'print'. Did you mean print(...)?",
+        "Missing parentheses in call to 'print'",
+        "IndentationError: expected an indented block",
+        "IndentationError: unindent does not match any outer indentation level",
+        "IndentationError: unexpected indent",
     ),
 )
 def unparsable_source(source: SourceTree) -> Iterator[Finding]:

@@ -13,7 +13,16 @@ from dldoctor.facts.source.uses import only_as_number, receivers_of
 from dldoctor.facts.source.values import Collection, Either, Loop, Object, Result, Value
 
 
-@check("SRC001", Severity.ERROR, since="0.1", symptoms=("CUDA out of memory. Tried to allocate {n} MiB",))
+@check(
+    "SRC001",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=(
+        "CUDA out of memory",
+        "CUDA error: out of memory & loss +=",
+        "CUDA out of memory. Tried to allocate & loss +=",
+    ),
+)
 def loss_keeps_graph(source: SourceTree) -> Iterator[Finding]:
     """A running sum or list takes in the loss with its graph.
 
@@ -122,7 +131,19 @@ def _is_scalar(value: Value) -> bool:
     return not (isinstance(criterion, Object) and "reduction" in criterion.keywords)
 
 
-@check("SRC005", Severity.WARNING, since="0.1", symptoms=("CUDA out of memory. Tried to allocate {n} MiB",))
+@check(
+    "SRC005",
+    Severity.WARNING,
+    since="0.1",
+    symptoms=(
+        "CUDA out of memory",
+        "CUDA out of memory. Tried to allocate & , in valid",
+        "CUDA out of memory. Tried to allocate & , in eval",
+        "CUDA out of memory. Tried to allocate & , in test",
+        "CUDA out of memory. Tried to allocate & val_loader",
+        "CUDA out of memory. Tried to allocate & test_loader",
+    ),
+)
 def evaluation_with_gradients(source: SourceTree) -> Iterator[Finding]:
     """An evaluation loop records gradients.
 
@@ -317,7 +338,11 @@ def _in_sight(thing: Value) -> bool:
     "SRC036",
     Severity.ERROR,
     since="0.1",
-    symptoms=("element 0 of tensors does not require grad and does not have a grad_fn",),
+    symptoms=(
+        "element {n} of tensors does not require grad and does not have a grad_fn",
+        "element {n} of variables does not require grad and does not have a grad_fn",
+        "element {n} of variables tuple is volatile",
+    ),
 )
 def no_grad_around_training(source: SourceTree) -> Iterator[Finding]:
     """The forward of the training step runs where autograd is off.

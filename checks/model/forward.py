@@ -69,8 +69,8 @@ def forward_fails(forward: ForwardEnd) -> Iterator[Finding]:
     Severity.ERROR,
     since="0.1",
     symptoms=(
-        "Expected more than 1 value per channel when training, got input size {shape}",
-        "Expected more than 1 spatial element when training, got input size {shape}",
+        "Expected more than 1 value per channel when training, got input size",
+        "Expected more than 1 spatial element when training, got input size",
     ),
 )
 def batchnorm_single_value(norms: SingleValues, batch: BatchSize | None) -> Iterator[Finding]:

@@ -15,8 +15,12 @@ _MIB = 1 << 20
     Severity.WARNING,
     since="0.1",
     symptoms=(
+        "CUDA out of memory",
         "CUDA out of memory. Tried to allocate {amount}",
         "CUDA error: out of memory",
+        "cuda runtime error (2) : out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED when calling",
+        "MPS backend out of memory",
     ),
 )
 def will_not_fit(

@@ -27,7 +27,7 @@ _SQUASHED = {
     unless=("LBL001",),
     symptoms=(
         "Assertion `t >= 0 && t < n_classes` failed",
-        "Target 10 is out of bounds.",
+        "Target {n} is out of bounds",
     ),
 )
 def classes_mismatch(ends: ModelOutputs, classes: ClassesAsked, loss: LossProbe | None) -> Iterator[Finding]:

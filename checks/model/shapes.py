@@ -31,11 +31,22 @@ _AFTER = " (seen past a repair of an earlier failure that could have gone anothe
     Severity.ERROR,
     since="0.1",
     symptoms=(
-        "mat1 and mat2 shapes cannot be multiplied ({shape} and {shape})",
+        (
+            "mat1 and mat2 shapes cannot be multiplied ({b}x{a} and {d}x{o})",
+            "{a} numbers arrive at a Linear made for {d}: write in_features={a} where {d} stands, if the input is "
+            "as large as you mean it to be",
+        ),
+        (
+            "size mismatch, m1: [{b} x {a}], m2: [{d} x {o}]",
+            "{a} numbers arrive at a Linear made for {d}: write in_features={a} where {d} stands, if the input is "
+            "as large as you mean it to be",
+        ),
         "mat1 dim 1 must match mat2 dim 0",
-        "size mismatch, m1: {shape}, m2: {shape}",
-        "On entry to SGEMM parameter number 8 had an illegal value",
-        "input.size(-1) must be equal to input_size. Expected 10, got 20",
+        "On entry to SGEMM parameter number {n} had an illegal value",
+        (
+            "input.size(-1) must be equal to input_size. Expected {d}, got {a}",
+            "{a} numbers per step arrive at an RNN made for {d}: write input_size={a} where {d} stands",
+        ),
         "a and b must have same reduction dim",
     ),
 )
@@ -73,8 +84,19 @@ def linear_in_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding
     since="0.1",
     unless=("MOD017",),
     symptoms=(
-        "Given groups=1, weight of size {shape}, expected input{shape} to have 3 channels, but got 1 channels instead",
-        "expected input[1, 1, 28, 28] to have 3 channels, but got 1 channels instead",
+        (
+            "Given groups={g}, weight of size {weight}, expected input{shape} to have {d} channels, but got {a} "
+            "channels instead",
+            "{a} channels arrive at a convolution made for {d}: write {a} as its in_channels, or make the input of "
+            "{d} channels",
+        ),
+        (
+            "Given transposed=1, weight of size {weight}, expected input{shape} to have {d} channels, but got {a} "
+            "channels instead",
+            "{a} channels arrive at a transposed convolution made for {d}: write {a} as its in_channels",
+        ),
+        "Given groups={g}, weight{weight}, so expected input{shape} to have {d} channels, but got {a} channels instead",
+        "expected input{shape} to have {d} channels, but got {a} channels instead",
     ),
 )
 def conv_in_channels_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
@@ -117,10 +139,18 @@ def conv_in_channels_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
     Severity.ERROR,
     since="0.1",
     symptoms=(
-        "running_mean should contain 64 elements not 32",
+        (
+            "running_mean should contain {a} elements not {d}",
+            "{a} channels arrive at a norm made for {d}: write num_features={a} where {d} stands",
+        ),
         "Given normalized_shape={shape}, expected input with shape",
         "Expected weight to be a vector of size equal to the number of channels in input",
         "Expected weight to be of same shape as normalized_shape",
+        (
+            "expected input's size at dim=1 to match num_features ({d}), but got: {a}",
+            "{a} channels arrive at a norm made for {d}: write num_features={a} where {d} stands",
+        ),
+        "Expected number of channels in input to be divisible by num_groups",
     ),
 )
 def norm_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
@@ -147,11 +177,14 @@ def norm_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
     Severity.ERROR,
     since="0.1",
     symptoms=(
-        "Calculated padded input size per channel: ({shape}). Kernel size: ({shape}). "
+        "Calculated padded input size per channel: {shape}. Kernel size: {kernel}. Kernel size can't be greater "
+        "than actual input size",
+        "Calculated input size: {shape}. Kernel size: {kernel}. Kernel size can't be greater than actual input size",
         "Kernel size can't be greater than actual input size",
-        "Kernel size can't be greater than actual input size",
-        "Given input size: {shape}. Calculated output size: {shape}. Output size is too small",
+        "Given input size: {shape}. Calculated output size: {other}. Output size is too small",
         "Output size is too small",
+        "Calculated padded input size per channel: {shape}. Kernel size: {kernel}. Kernel size can't greater than "
+        "actual input size",
     ),
 )
 def input_too_small(mismatches: ShapeMismatches) -> Iterator[Finding]:
@@ -187,7 +220,19 @@ def input_too_small(mismatches: ShapeMismatches) -> Iterator[Finding]:
     "MOD017",
     Severity.ERROR,
     since="0.1",
-    symptoms=("expected input[8, 224, 224, 3] to have 3 channels, but got 224 channels instead",),
+    symptoms=(
+        (
+            "Given groups={g}, weight of size {weight}, expected input[{b}, {h}, {w}, 3] to have 3 channels, but "
+            "got {h} channels instead",
+            "the input is {h}x{w}x3 with the channels last: x.permute(0, 3, 1, 2) brings them first",
+        ),
+        "Given groups={g}, weight of size {weight}, expected input[{b}, {h}, {w}, 1] to have 1 channels, but got "
+        "{h} channels instead",
+        (
+            "expected input[{b}, {h}, {w}, 3] to have 3 channels, but got {h} channels instead",
+            "the input is {h}x{w}x3 with the channels last: x.permute(0, 3, 1, 2) brings them first",
+        ),
+    ),
 )
 def channels_last_input(mismatches: ShapeMismatches) -> Iterator[Finding]:
     """Pictures come as height x width x channels where channels come first.

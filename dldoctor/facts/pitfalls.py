@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dldoctor.fact import Fact
-from dldoctor.symptoms import find
+from dldoctor.symptoms import Text, find, symptom
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,16 @@ class KnownPitfalls(Fact):
 
     symptoms: tuple[tuple[str, str, str], ...]
 
-    def behind(self, message: str) -> tuple[str, str] | None:
-        """The code and name of the check whose longest symptom stands in an error message."""
-        matches = [(len(symptom), code, name) for code, name, symptom in self.symptoms if find(symptom, message)]
-        return max(matches)[1:] if matches else None
+    def behind(self, message: str) -> list[tuple[str, str]]:
+        """Codes and names of the checks whose symptom says most of an error message; several where they say the same.
+
+        A message alone is less than a traceback: what a symptom wants beside it does not stand here.
+        """
+        text = Text.of(message)
+        found: dict[tuple[str, str], int] = {}
+        for code, name, template in self.symptoms:
+            compiled = symptom(template)
+            if compiled and not compiled.wraps and find(template, text):
+                found[code, name] = max(compiled.weight, found.get((code, name), 0))
+        most = max(found.values(), default=0)
+        return sorted(check for check, weight in found.items() if weight == most)
