@@ -159,7 +159,7 @@ def tell_apart(checks: list[Check]) -> list[str]:
     lines: dict[str, list[str]] = {}
     for check in checks:
         for name, request in request_types().items():
-            if belongs(check, request.primary):
+            if belongs(check, request.primary, given=()):
                 words = [field.metadata["metavar"] for field in fields(request) if field.metadata.get("argument")]
                 lines.setdefault(" ".join(["dldoctor", name, *words]), []).append(check.code)
                 break
