@@ -12,7 +12,6 @@ from dldoctor import (
     Finding,
     GpuDevices,
     GpuState,
-    HostMemory,
     LoaderDemand,
     Port,
     Processors,
@@ -41,7 +40,6 @@ _BROKEN_OPS = ("torchvision::", "C++ ops", ".so", "different CUDA")
         "It is possible that dataloader's workers are out of shared memory",
         "insufficient shared memory (shm)",
         "DataLoader worker (pid {n}) is killed by signal: Bus error",
-        "DataLoader worker (pid(s) {n}) exited unexpectedly & Bus error",
         "bus error (core dumped)",
         "bus error & num_workers",
         "bus error & DataLoader",
@@ -196,14 +194,11 @@ def low_gpu_memory(gpu: GpuState, *, share: float = 0.25) -> Iterator[Finding]:
     since="0.1",
     symptoms=(
         "CUDA error: invalid device ordinal",
-        "cuda runtime error (10) : invalid device ordinal",
-        "Invalid device id & _check_balance",
-        "Invalid device id & device_ids",
+        "cuda runtime error ({n}) : invalid device ordinal",
         "AssertionError: Invalid device id",
         (
             "Attempting to deserialize object on CUDA device {n} but torch.cuda.device_count() is {m}",
-            'device {n} is not among the {m} visible ones: map_location="cpu", or show more cards in '
-            "CUDA_VISIBLE_DEVICES",
+            'device {n} is not among the {m} visible ones: show more cards, or map_location="cpu"',
         ),
     ),
 )
@@ -345,15 +340,11 @@ def thread_oversubscription(
         "Address already in use & distributed",
         "Address already in use & init_process_group",
         "Address already in use & torchrun",
-        "Address already in use & TCPStore",
-        "Address already in use & MASTER_PORT",
-        "Address already in use & nccl",
         "Address already in use & tensorboard",
         "EADDRINUSE & distributed",
-        "EADDRINUSE & TCPStore",
         (
             "The server socket has failed to listen on any local network address. port: {n}",
-            "port {n} is taken: give another with MASTER_PORT or torchrun --master-port, or end the run that holds it",
+            "port {n} is taken: give another with torchrun --master-port, or end the run that holds it",
         ),
         "The server socket has failed to listen on any local network address",
         "TensorBoard could not bind to port {n}",
@@ -380,52 +371,4 @@ def port_in_use(port: Port) -> Iterator[Finding]:
         pid=port.pid,
         free_port=port.other,
         fix=Advice(f"port {other} is free" if other else "choose another port", (f"export MASTER_PORT={other}",)),
-    )
-
-
-@check(
-    "ENV012",
-    Severity.WARNING,
-    since="0.1",
-    symptoms=(
-        "DataLoader worker (pid {n}) is killed by signal: Killed",
-        "DefaultCPUAllocator: can't allocate memory",
-        "DefaultCPUAllocator: not enough memory",
-        "[Errno 12] Cannot allocate memory",
-        "numpy._core._exceptions._ArrayMemoryError: Unable to allocate",
-        "numpy.core._exceptions._ArrayMemoryError: Unable to allocate",
-        "numpy.core._exceptions.MemoryError: Unable to allocate",
-        "Out of memory: Killed process {n} (python",
-        "oom-kill event in & slurmstepd",
-    ),
-)
-def low_memory(host: HostMemory, container: Container | None, *, gib: float = 2.0) -> Iterator[Finding]:
-    """Little RAM is left.
-
-    The kernel kills the largest process, often the training, without a traceback. In a container its own limit
-    counts, not what the host shows.
-
-    Fix: end what holds the memory (forgotten notebook kernels first), or start with fewer workers.
-    """
-    available, limit, said_by = host.available, host.total, "RAM"
-    if container and container.memory_limit is not None:
-        left = container.memory_limit - (container.memory_used or 0)
-        if left < available:
-            available, limit, said_by = left, container.memory_limit, "the container's memory limit"
-    if available >= gib * _GIB:
-        return
-    kernels = [process for process in host.processes if process.notebook]
-    rows = tuple((p.pid, f"{p.bytes / _GIB:.1f}", f"{p.hours:.1f}", p.name + (", notebook" if p.notebook else ""))
-                 for p in host.processes)  # fmt: skip
-    yield Finding(
-        None,
-        "{available_gib:.1f} of {limit_gib:.1f} GiB of {said_by} are left",
-        available_gib=round(available / _GIB, 2),
-        limit_gib=round(limit / _GIB, 2),
-        said_by=said_by,
-        notebooks=len(kernels),
-        show=Table(("pid", "GiB", "hours", "process"), rows) if rows else (),
-        fix=f"shut down the notebook kernel{'s' * (len(kernels) > 1)} {', '.join(str(k.pid) for k in kernels)}"
-        if kernels
-        else "end what holds it, or train with fewer workers and smaller batches",
     )

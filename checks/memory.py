@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor import Finding, GpuState, Severity, Table, check
+from dldoctor import Container, Finding, GpuState, HostMemory, Severity, Table, check
 
 _GIB = 2**30
 
@@ -52,3 +52,50 @@ def gpu_memory_taken(gpu: GpuState, *, share: float = 0.5) -> Iterator[Finding]:
             else "wait, or ask who started them",
             severity=Severity.WARNING if elsewhere else Severity.ERROR,
         )
+
+
+@check(
+    "ENV012",
+    Severity.WARNING,
+    since="0.1",
+    symptoms=(
+        "DataLoader worker (pid {n}) is killed by signal: Killed",
+        "DefaultCPUAllocator: can't allocate memory",
+        "DefaultCPUAllocator: not enough memory",
+        "[Errno 12] Cannot allocate memory",
+        "_ArrayMemoryError: Unable to allocate",
+        "MemoryError: Unable to allocate",
+        "Out of memory: Killed process {n} (python",
+        "oom-kill event in & slurmstepd",
+    ),
+)
+def low_memory(host: HostMemory, container: Container | None, *, gib: float = 2.0) -> Iterator[Finding]:
+    """Little RAM is left.
+
+    The kernel kills the largest process, often the training, without a traceback. In a container its own limit
+    counts, not what the host shows.
+
+    Fix: end what holds the memory (forgotten notebook kernels first), or start with fewer workers.
+    """
+    available, limit, said_by = host.available, host.total, "RAM"
+    if container and container.memory_limit is not None:
+        left = container.memory_limit - (container.memory_used or 0)
+        if left < available:
+            available, limit, said_by = left, container.memory_limit, "the container's memory limit"
+    if available >= gib * _GIB:
+        return
+    kernels = [process for process in host.processes if process.notebook]
+    rows = tuple((p.pid, f"{p.bytes / _GIB:.1f}", f"{p.hours:.1f}", p.name + (", notebook" if p.notebook else ""))
+                 for p in host.processes)  # fmt: skip
+    yield Finding(
+        None,
+        "{available_gib:.1f} of {limit_gib:.1f} GiB of {said_by} are left",
+        available_gib=round(available / _GIB, 2),
+        limit_gib=round(limit / _GIB, 2),
+        said_by=said_by,
+        notebooks=len(kernels),
+        show=Table(("pid", "GiB", "hours", "process"), rows) if rows else (),
+        fix=f"shut down the notebook kernel{'s' * (len(kernels) > 1)} {', '.join(str(k.pid) for k in kernels)}"
+        if kernels
+        else "end what holds it, or train with fewer workers and smaller batches",
+    )
