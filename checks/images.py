@@ -251,11 +251,7 @@ def corrupt_image_data(images: ImageTable, masks: MaskTable | None) -> Iterator[
     "IMG005",
     Severity.ERROR,
     since="0.1",
-    symptoms=(
-        "Given input size: ({c}x1x1). Calculated output size: ({d}x0x0). Output size is too small",
-        "Calculated padded input size per channel: (1 x 1). Kernel size: ({k} x {k}). Kernel size can't be greater "
-        "than actual input size & DataLoader",
-    ),
+    symptoms=("Given input size: ({c}x1x1). Calculated output size: ({d}x0x0). Output size is too small",),
 )
 def degenerate_size(images: ImageTable, *, min_side: int = 8) -> Iterator[Finding]:
     """A side of the picture is a few pixels long.
@@ -282,10 +278,6 @@ def degenerate_size(images: ImageTable, *, min_side: int = 8) -> Iterator[Findin
     Severity.WARNING,
     since="0.1",
     symptoms=(
-        "stack expects each tensor to be equal size, but got [3, {h}, {w}] at entry 0 and [1, {h}, {w}] at entry {n}",
-        "stack expects each tensor to be equal size, but got [3, {h}, {w}] at entry 0 and [4, {h}, {w}] at entry {n}",
-        "stack expects each tensor to be equal size, but got [1, {h}, {w}] at entry 0 and [3, {h}, {w}] at entry {n}",
-        "stack expects each tensor to be equal size, but got [4, {h}, {w}] at entry 0 and [3, {h}, {w}] at entry {n}",
         "stack expects each tensor to be equal size, but got [3, {h}, {w}] at entry 0 and [1, {i}, {j}] at entry {n}",
         "stack expects each tensor to be equal size, but got [3, {h}, {w}] at entry 0 and [4, {i}, {j}] at entry {n}",
         "stack expects each tensor to be equal size, but got [1, {h}, {w}] at entry 0 and [3, {i}, {j}] at entry {n}",

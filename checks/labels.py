@@ -39,8 +39,6 @@ _SHOWN = 12
         "IndexError: Target {n} is out of bounds.",
         "Class values must be smaller than num_classes",
         "Class values must be non-negative",
-        "nll_loss_forward_reduce_cuda_kernel_2d: block: & Assertion `t >= 0 && t < n_classes` failed",
-        "device-side assert triggered & Assertion `t >= 0 && t < n_classes` failed",
     ),
 )
 def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: DatasetFolder | None) -> Iterator[Finding]:

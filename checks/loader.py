@@ -42,10 +42,8 @@ def _is_negative_stride(failure: Failure) -> bool:
     Severity.ERROR,
     since="0.1",
     symptoms=(
-        "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-        "currently supported & collate",
+        "At least one stride in the given numpy array is negative & collate",
         "At least one stride in the given numpy array is negative",
-        "some of the strides of a given numpy array are negative. This is currently not supported",
         "some of the strides of a given numpy array are negative",
         "At least stride in the given numpy array is negative",
     ),
@@ -97,15 +95,12 @@ def negative_strides(items: Items) -> Iterator[Finding]:
     symptoms=(
         (
             "stack expects each tensor to be equal size, but got {first} at entry 0 and {other} at entry {n}",
-            "samples 0 and {n} of that batch have {first} and {other}: bring both to one size, or give the "
-            "DataLoader a collate_fn that pads",
+            "samples 0 and {n} of a batch are {first} and {other}: bring both to one size, or pad in a collate_fn",
         ),
         "each element in list of batch should be of equal size",
         "Sizes of tensors must match except in dimension 0",
-        "invalid argument {n}: Sizes of tensors must match except in dimension 0",
         "Trying to resize storage that is not resizable",
-        "inconsistent tensor sizes & collate",
-        "KeyError: & default_collate",
+        "KeyError: {key} & default_collate",
     ),
 )
 def inconsistent_items(items: Items) -> Iterator[Finding]:
@@ -201,9 +196,7 @@ def _differing(items: Items, what: str, rows: list[tuple[str, int, int]], severi
     symptoms=(
         "Caught {error} in DataLoader worker process {n}",
         "{error}: DataLoader worker (pid(s) {n}) exited unexpectedly",
-        "{error}: DataLoader worker (pid {n}) exited unexpectedly",
-        "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found <class 'NoneType'>",
-        "batch must contain tensors, numbers, dicts or lists; found <class 'NoneType'>",
+        "batch must contain tensors, numpy arrays, numbers, dicts or lists; found <class 'NoneType'>",
     ),
 )
 def item_fails(items: Items) -> Iterator[Finding]:

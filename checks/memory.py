@@ -61,7 +61,12 @@ def gpu_memory_taken(gpu: GpuState, visible: VisibleDevices | None, *, share: fl
     symptoms=(
         "DataLoader worker (pid {n}) is killed by signal: Killed",
         "DefaultCPUAllocator: can't allocate memory",
-        "OSError: [Errno 12] Cannot allocate memory",
+        "DefaultCPUAllocator: not enough memory",
+        "[Errno 12] Cannot allocate memory",
+        "_ArrayMemoryError: Unable to allocate",
+        "MemoryError: Unable to allocate",
+        "Out of memory: Killed process {n} (python",
+        "oom-kill event in & slurmstepd",
     ),
 )
 def low_memory(host: HostMemory, container: Container | None, *, gib: float = 2.0) -> Iterator[Finding]:

@@ -11,11 +11,12 @@ _ANSI = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 _PREFIX = re.compile(
     r"""(?:\[(?:rank\s*|default)?\d+\]:?\s?  # torchrun: [rank0]: and [default0]:
     |\[\d+,\d+\](?:<\w+>)?:\s?               # mpirun: [1,0]<stderr>:
-    |rank\s?\d+:\s?|\d{1,4}:\s               # srun --label: 0:
+    |rank\s?\d+:\s?|[ ]{0,3}\d{1,4}:\s       # srun --label: 0:
     |\([^()\n]*\bpid=\d+[^()\n]*\)\s?        # ray: (train pid=123)
     |[\w.-]+\s*\|\s                          # docker compose: train-1  |
     |\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?[ ]?
     |\[?(?:DEBUG|INFO|WARNING|ERROR|CRITICAL|FATAL)\]?\s*[-:|]\s?
+    |\[[\w.]+\](?=\[|\s-\s)                # hydra: [time][module][ERROR] -
     |-\s(?:[\w.]+\s-\s)?
     |\|\s)""",
     re.VERBOSE | re.IGNORECASE,
@@ -83,8 +84,7 @@ def read(text: str) -> Pasted:
 
 def _without_prefix(line: str) -> str:
     for _ in range(5):
-        match = _PREFIX.match(line, len(line) - len(line.lstrip())) if line[:1] not in " \t" else None
-        match = match or _PREFIX.match(line)
+        match = _PREFIX.match(line)
         if not match:
             return line
         line = line[match.end() :]

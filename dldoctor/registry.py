@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from dldoctor.fact import Need, needs_of
@@ -42,7 +42,7 @@ class Check:
     needs: tuple[Need, ...]
     settings: tuple[Setting, ...]
     #: what to do about a symptom, with its holes filled from the text that it was found in
-    answers: Mapping[str, str] = field(default_factory=dict)
+    answers: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -133,7 +133,7 @@ def check(
             function,
             needs_of(function, owner),
             settings,
-            dict(item for item in symptoms if not isinstance(item, str)),
+            tuple(item for item in symptoms if not isinstance(item, str)),
         )
         setattr(function, _ATTRIBUTE, record)
         return function

@@ -173,7 +173,7 @@ def _rank(check: Check, template: str, text: Text) -> tuple[tuple[bool, bool, in
     first, last = text.line(match.start()), text.line(match.end() - 1)
     raised = text.raised(first)
     message = first if raised is None else raised
-    answer = _fill(check.answers.get(template, ""), match.groupdict())
+    answer = _fill(dict(check.answers).get(template, ""), match.groupdict())
     words = " ".join(" ".join(text.lines[first : last + 1]).split())
     key = (compiled.wraps, raised is None, -message, -compiled.weight, check.code)
     return key, Match(check, template, words, answer, message)

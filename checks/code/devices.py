@@ -151,7 +151,7 @@ def _moved(file: SourceFile, event: Event, imported: Event) -> list[Edit] | None
     symptoms=(
         "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False",
         "Attempting to deserialize object on CUDA device {n} but torch.cuda.device_count() is {m}",
-        "CUDA out of memory & torch.load(",
+        "CUDA out of memory. Tried to allocate & torch.load(",
         "CUDA error: out of memory & torch.load(",
         "CUDA out of memory. Tried to allocate & restore_location",
         "CUDA error: out of memory & restore_location",

@@ -38,10 +38,19 @@ def explain(
     if words == ["-"]:
         _diagnose(_stdin(), config)
         return
-    settings = load_settings(Path.cwd(), Overrides(config=config, select=words))
+    try:
+        settings = load_settings(Path.cwd(), Overrides(config=config, select=words))
+    except BadInput as error:
+        if not str(error).startswith("--select"):
+            raise
+        if found := _matches(" ".join(words), config):
+            typer.echo(diagnosis(found, _width()))
+            return
+        raise BadInput(
+            str(error).replace("--select", "explain", 1) + " (dldoctor checks lists them; - reads a traceback)"
+        ) from None
     chosen = [check for word in settings.select for check in settings.registry.matching(word)]
-    width = max(40, min(shutil.get_terminal_size((80, 24)).columns, 100))
-    typer.echo("\n\n".join(text(check, width) for check in dict.fromkeys(chosen)))
+    typer.echo("\n\n".join(text(check, _width()) for check in dict.fromkeys(chosen)))
 
 
 def text(check: Check, width: int = 80) -> str:
@@ -92,18 +101,26 @@ def example(code: str) -> str:
 
 
 def _diagnose(pasted: str, config: Path | None) -> None:
-    from dldoctor.settings import Overrides, load_settings
-    from dldoctor.symptoms import diagnose
-
     if not pasted.strip():
         raise BadInput(
             "explain -: nothing came in on stdin; paste a traceback: python train.py 2>&1 | dldoctor explain -"
         )
-    matches = diagnose(pasted, load_settings(Path.cwd(), Overrides(config=config)).registry.checks.values())
+    matches = _matches(pasted, config)
     if not matches:
         typer.echo("No known pitfall says this. dldoctor checks lists what is known.")
         return
-    typer.echo(diagnosis(matches, max(40, min(shutil.get_terminal_size((80, 24)).columns, 100))))
+    typer.echo(diagnosis(matches, _width()))
+
+
+def _matches(pasted: str, config: Path | None) -> list[Match]:
+    from dldoctor.settings import Overrides, load_settings
+    from dldoctor.symptoms import diagnose
+
+    return diagnose(pasted, load_settings(Path.cwd(), Overrides(config=config)).registry.checks.values())
+
+
+def _width() -> int:
+    return max(40, min(shutil.get_terminal_size((80, 24)).columns, 100))
 
 
 def diagnosis(matches: list[Match], width: int) -> str:
@@ -179,7 +196,7 @@ def _stdin() -> str:
         end = (end + block)[-_KEPT:]
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):  # what PowerShell's > writes
         return (start + end).decode("utf-16", "replace")
-    sample = start[:65536]
-    if sample and sample.count(0) > len(sample) // 100:
+    sample = start[:65536].decode("utf-8", "replace")
+    if sample.count("\0") > len(sample) // 100 or sample.count("\ufffd") > len(sample) // 10:
         raise BadInput("explain -: what came in on stdin is no text; paste a traceback or pipe a log into it")
     return start.decode("utf-8", "replace") + ("\n" + end.decode("utf-8", "replace") if end else "")
