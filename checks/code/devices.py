@@ -178,6 +178,8 @@ def load_without_map_location(source: SourceTree) -> Iterator[Finding]:
             or not isinstance(node, ast.Call)
         ):
             continue
+        if event.arguments and any(_is_buffer(value) for value in ancestry(event.arguments[0], 10)):
+            continue
         whole = event.answer is not None and is_module(event.answer)
         if id(node) not in into_models and not whole:
             continue
@@ -202,6 +204,11 @@ def _loaded_into_models(source: SourceTree) -> set[int]:
                     id(v.node) for v in ancestry(given, 60) if isinstance(v, Result) and v.made_by == "torch.load"
                 }
     return found
+
+
+def _is_buffer(value: object) -> bool:
+    """A buffer in memory that began empty, so that this very process filled it."""
+    return isinstance(value, Object) and value.kind == "io.BytesIO" and not value.arguments
 
 
 def _uses_gpu(file: SourceFile) -> bool:

@@ -239,7 +239,7 @@ def missing_eval_mode(source: SourceTree) -> Iterator[Finding]:
                 continue
             if event.recording is not False and id(origin(event.value)) not in trained:
                 continue
-            if not _measures(run, loop, event) or not knows_modes(event.value):
+            if not _measures(run, loop, event) or not knows_modes(event.value) or _is_dropped(loop, event):
                 continue
             seen.add(event.node)
             file, name = event.file, _call(event).removesuffix("(...)")
@@ -250,6 +250,11 @@ def missing_eval_mode(source: SourceTree) -> Iterator[Finding]:
                 show=file.frame(event.node, "no eval() before"),
                 fix=f"call {name}.eval() before the loop, and {name}.train() before training goes on",
             )
+
+
+def _is_dropped(loop: Loop, forward: Event) -> bool:
+    """Whether nobody looks at the outputs: then the pass is for what it leaves behind, such as BatchNorm statistics."""
+    return any(isinstance(node, ast.Expr) and node.value is forward.node for node in ast.walk(loop.node))
 
 
 def _fed_from(loop: Loop, forward: Event) -> bool:

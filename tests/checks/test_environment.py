@@ -5,6 +5,7 @@ import os
 
 import pytest
 from dldoctor.checks import environment, memory
+from dldoctor.checks import gpu as gpu_checks
 
 from dldoctor import Container, HostMemory, LoaderDemand, Processors, Severity, SharedMemory, WorkersAsked
 from dldoctor.facts.machine.gpu import Gpu, GpuDevices, GpuProcess, GpuState
@@ -66,12 +67,12 @@ def test_a_card_that_torch_can_not_use(
     install: TorchInstall, nodes: GpuDevices, gpu: GpuState | None, value: str | None, container: Container | None,
     severity: Severity | None,
 ) -> None:  # fmt: skip
-    findings = found(environment.cuda_unavailable, install, nodes, gpu, visible(value), container)
+    findings = found(gpu_checks.cuda_unavailable, install, nodes, gpu, visible(value), container)
     assert [finding.severity for finding in findings] == ([severity] if severity else [])
 
 
 def test_devices_are_given_in_the_words_of_the_container() -> None:
-    pod = found(environment.cuda_unavailable, DEAF, devices(1, 0), None, visible(), KUBERNETES)[0]
+    pod = found(gpu_checks.cuda_unavailable, DEAF, devices(1, 0), None, visible(), KUBERNETES)[0]
     assert "nvidia.com/gpu" in str(pod.fix)
     assert "docker" not in str(pod.fix)
 
@@ -88,7 +89,7 @@ def test_devices_are_given_in_the_words_of_the_container() -> None:
 )  # fmt: skip
 def test_visible_devices(value: str | None, cards: int, words: str | None) -> None:
     gpu = gpus(*(card(n) for n in range(cards))) if cards else None
-    findings = found(environment.bad_cuda_visible_devices, visible(value), gpu)
+    findings = found(gpu_checks.bad_cuda_visible_devices, visible(value), gpu)
     assert [words in finding.message for finding in findings if words] == ([True] if words else [])
     assert len(findings) == (words is not None)
 
@@ -107,7 +108,7 @@ def test_visible_devices(value: str | None, cards: int, words: str | None) -> No
     ],
 )
 def test_free_memory_counts_on_visible_cards_alone(gpu: GpuState, value: str | None, count: int) -> None:
-    assert len(found(environment.low_gpu_memory, gpu, visible(value))) == count
+    assert len(found(gpu_checks.low_gpu_memory, gpu, visible(value))) == count
 
 
 def taken(index: int = 0, held: int | None = 60 * GIB, own: bool = False) -> Gpu:

@@ -34,7 +34,7 @@ def test_explain_gives_what_why_fix_symptoms_settings_and_an_example(dldoctor: R
     text = dldoctor("explain", "low-memory").out
     assert text.startswith("ENV012 low-memory: warning, since 0.1\n\nLittle RAM is left.")
     assert "Fix: end what holds the memory" in text
-    assert "OSError: [Errno 12]" in text
+    assert "[Errno 12] Cannot allocate memory" in text
     assert "gib = 2.0" in text
     assert "warning[ENV012] low-memory" in text
 
