@@ -350,7 +350,8 @@ def duplicate_image(images: ImageTable, layout: Layout | None) -> Iterator[Findi
             if len(copies) < 2:
                 continue
             labels = sorted({image.label for image in copies if image.label is not None})
-            paths = [image.path for image in copies]
+            # the copy has the longer name: `cat (1).jpg`, `cat_copy.jpg`
+            paths = sorted((image.path for image in copies), key=lambda path: (len(path), path))
             loose = layout is None or layout.kind in ("imagefolder", "pictures")
             fix = Quarantine(tuple(paths[1:]), "keep one, move the rest out of the way", safe=False)
             template = "stands {times} times: also as {others}"

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dldoctor import Quarantine
+
 from .dataset_folder import codes, encoded, findings, photo, put
 
 Files = dict[str, bytes | str | Image.Image]
@@ -183,3 +185,10 @@ def test_sick_pictures_are_found(tmp_path: Path, name: str) -> None:
         put(tmp_path, {f"{n}.jpg": encoded(photo(n + 20)) for n in range(3)})
     found = [code for code in codes(tmp_path) if code != "IMG006" or "IMG006" in expected]
     assert found == expected
+
+
+def test_of_two_equal_pictures_the_one_with_the_shorter_name_stays(tmp_path: Path) -> None:
+    put(tmp_path, {"cat (1).jpg": JPEG, "cat.jpg": JPEG})
+    (entry,) = findings(tmp_path)
+    assert isinstance(entry.finding.fix, Quarantine)
+    assert entry.finding.fix.paths == ("cat (1).jpg",)
