@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dldoctor import Advice, Finding, HexBytes, ImageTable, Layout, MaskTable, Quarantine, Severity, Table, check
+from dldoctor.facts.dataset.names import is_images
 
 #: what the first bytes of files that are no picture look like; the longest beginning that fits is the one
 _LOOKS = {
@@ -27,6 +28,8 @@ _LOOKS = {
 }
 #: a whole picture of any common format takes more bytes than this
 _SMALLEST = 26
+#: folders that one scene may have pictures in: colour, depth, mask, ...; more are classes
+_VIEWS = 4
 _GROUPS = {
     "1": "grey (L)",
     "L": "grey (L)",
@@ -301,11 +304,13 @@ def mixed_channels(images: ImageTable, layout: Layout | None) -> Iterator[Findin
     """
     counts: dict[str, int] = {}
     examples: dict[str, str] = {}
+    folders: dict[str | None, set[str]] = {}
     for mode in images.modes():
         group = _GROUPS.get(mode.mode, mode.mode)
+        folders.setdefault(mode.folder, set()).add(group)
         counts[group] = counts.get(group, 0) + mode.count
         examples.setdefault(group, mode.path)
-    if len(counts) < 2:
+    if len(counts) < 2 or _views(folders):
         return
     ordered = sorted(counts, key=lambda group: -counts[group])
     by_itself = layout is not None and layout.kind == "imagefolder"
@@ -323,6 +328,12 @@ def mixed_channels(images: ImageTable, layout: Layout | None) -> Iterator[Findin
             + ("; ImageFolder's own loader converts to RGB, one of your own or OpenCV may not" if by_itself else "")
         ),
     )
+
+
+def _views(folders: dict[str | None, set[str]]) -> bool:
+    """Whether folders of one kind each hold views of the same scenes (`rgb/`, `depth/`): no batch mixes those."""
+    one_each = 1 < len(folders) <= _VIEWS and all(len(groups) == 1 for groups in folders.values())
+    return one_each and any(name is not None and is_images(name.rstrip("_0123456789")) for name in folders)
 
 
 @check("IMG008", Severity.WARNING, since="0.1")
@@ -368,7 +379,8 @@ def duplicate_image(images: ImageTable, layout: Layout | None) -> Iterator[Findi
             if len(copies) < 2:
                 continue
             labels = sorted({image.label for image in copies if image.label is not None})
-            paths = [image.path for image in copies]
+            # the copy has the longer name: `cat (1).jpg`, `cat_copy.jpg`
+            paths = sorted((image.path for image in copies), key=lambda path: (len(path), path))
             loose = layout is None or layout.kind in ("imagefolder", "pictures")
             fix = Quarantine(tuple(paths[1:]), "keep one, move the rest out of the way", safe=False)
             template = "stands {times} times: also as {others}"

@@ -208,6 +208,8 @@ def labels_start_at_one(
     found = sorted(set(_indices(labels, dataset)))
     if len(found) < 2 or found != list(range(1, len(found) + 1)):
         return
+    if classes is None and not rows[0].named and not rows[0].column.startswith("column "):
+        return  # a header such as score or rating: the numbers may be amounts
     if classes is not None and classes.count != len(found):
         return  # with one class more, 0 is a class that happens to be absent
     yield Finding(

@@ -115,11 +115,13 @@ def _grey_levels(totals: Counter[int]) -> list[int]:
         if step >= 20 and all(abs(value - step * n) <= 1 for n, value in enumerate(values)):
             return values
     # black and white with soft edges: most pixels at the ends, the rest on either side of the middle, where a list of
-    # classes with 255 as void has small numbers
+    # classes with 255 as void has small numbers; or large ones too, but then a class covers more than the void does
     between = [value for value in values if 0 < value < 255]
     light = sum(value > 127 for value in between)
+    edges = sum(totals[value] for value in between if 32 <= value < 224)
     ends = totals[0] + totals[255]
-    if totals[0] and values[-1] == 255 and 3 * light >= len(between) and ends >= 0.75 * sum(totals.values()):
+    soft = len(between) >= 4 and 3 * light >= len(between) and edges <= totals[255]
+    if totals[0] and values[-1] == 255 and soft and ends >= 0.75 * sum(totals.values()):
         return [0, 255]
     return []
 

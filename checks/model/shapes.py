@@ -74,7 +74,7 @@ def linear_in_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding
             fix = _flatten_advice(fault)
         else:
             template = "{layer} declares {declared} features, {arriving} arrive"
-            fix = _number_fix(mismatches, fault, _pool_instead(fault))
+            fix = _number_fix(mismatches, fault, _pool_instead(fault) or _divisor(fault))
         yield _finding(fault, template, fix, values, mark=fault.hint in ("", "transpose"))
 
 
@@ -168,7 +168,10 @@ def norm_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
             "shape": list(fault.shape),
         }
         yield _finding(
-            fault, "{layer} declares {declared} features, {arriving} arrive", _number_fix(mismatches, fault, ""), values
+            fault,
+            "{layer} declares {declared} features, {arriving} arrive",
+            _number_fix(mismatches, fault, _divisor(fault)),
+            values,
         )
 
 
@@ -295,6 +298,12 @@ def _number_fix(mismatches: ShapeMismatches, fault: ShapeFault, also: str) -> Ad
     if not argument.literal or len(wanted) > 1:
         return Advice(f"{summary}; {argument.source} is {fault.declared} there")
     return Edits(summary, (Edit(argument.place.path, argument.start, argument.end, fault.arriving),), safe=False)
+
+
+def _divisor(fault: ShapeFault) -> str:
+    """The other argument to change, where the arriving number alone may not be one that the constructor takes."""
+    divisor = {"d_model": "nhead", "embed_dim": "num_heads", "num_channels": "num_groups"}.get(fault.parameter)
+    return f"and {divisor} that divides it" if divisor and fault.argument is None else ""
 
 
 def _pool_instead(fault: ShapeFault) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dldoctor import Quarantine
+
 from .dataset_folder import codes, encoded, findings, photo, put
 
 Files = dict[str, bytes | str | Image.Image]
@@ -99,6 +101,16 @@ HEALTHY: dict[str, Callable[[], Files]] = {
     },
     "EXIF with an orientation that does not exist": lambda: {"a.jpg": _exif(9)},
     "damaged EXIF": lambda: {"a.jpg": JPEG[:2] + b"\xff\xe1\0\x14Exif\0\0II*\0\xff\xff\xff\xff12345"[:22] + JPEG[2:]},
+    "colour and depth of the same scenes": lambda: {
+        f"{folder}/{n}.png": photo(n + 40 * (folder == "depth")).convert("L" if folder == "depth" else "RGB")
+        for folder in ("rgb", "depth")
+        for n in range(3)
+    },
+    "a folder of images and masks for each scene": lambda: {
+        f"train/{n:04x}/{folder}/{n}{folder}.png": photo(n + 40 * (folder == "masks")).convert(mode)
+        for folder, mode in (("images", "RGB"), ("masks", "L"))
+        for n in range(3)
+    },
     "two black pictures": lambda: {"a.png": Image.new("L", (20, 20)), "b.png": Image.new("L", (20, 20))},
 }
 
@@ -144,6 +156,7 @@ SICK: dict[str, tuple[Callable[[], Files], list[str]]] = {
     "a line of pixels": (lambda: {"a.png": Image.new("RGB", (300, 1))}, ["IMG005"]),
     "RGBA among RGB": (lambda: {"a.png": photo(3).convert("RGBA")}, ["IMG006"]),
     "palette GIF among RGB": (lambda: {"a.gif": photo(3)}, ["IMG006"]),
+    "grey in one folder of an RGB class": (lambda: {"grey/a.png": photo(3).convert("L")}, ["IMG006"]),
     "CMYK among RGB": (lambda: {"a.jpg": encoded(photo(3).convert("CMYK"))}, ["IMG006"]),
     "grey and alpha among RGB": (lambda: {"a.png": photo(3).convert("LA")}, ["IMG006"]),
     "EXIF in big endian": (lambda: {"a.jpg": _exif(6, ">")}, ["IMG008"]),
@@ -172,3 +185,10 @@ def test_sick_pictures_are_found(tmp_path: Path, name: str) -> None:
         put(tmp_path, {f"{n}.jpg": encoded(photo(n + 20)) for n in range(3)})
     found = [code for code in codes(tmp_path) if code != "IMG006" or "IMG006" in expected]
     assert found == expected
+
+
+def test_of_two_equal_pictures_the_one_with_the_shorter_name_stays(tmp_path: Path) -> None:
+    put(tmp_path, {"cat (1).jpg": JPEG, "cat.jpg": JPEG})
+    (entry,) = findings(tmp_path)
+    assert isinstance(entry.finding.fix, Quarantine)
+    assert entry.finding.fix.paths == ("cat (1).jpg",)

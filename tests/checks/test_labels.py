@@ -39,6 +39,7 @@ def split_classes(splits: dict[str, list[str]]) -> Files:
 
 INDICES = ["0", "1", "2", "0", "1", "2"]
 HEALTHY: dict[str, tuple[Callable[[], Files], dict[str, Any]]] = {
+    "scores from 1, classes not told": (lambda: table(["1", "2", "3", "4", "5"], "image,score"), {}),
     "names throughout": (lambda: table(["cat", "dog", "cat", "dog"]), {"classes": 2}),
     "tabs and no header": (lambda: table(INDICES, None, "\t"), {"classes": 3}),
     "semicolons, stems, another word": (lambda: table(INDICES, "id_code;diagnosis", ";", ""), {"classes": 3}),

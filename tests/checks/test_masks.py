@@ -62,6 +62,11 @@ HEALTHY: dict[str, tuple[Callable[[], Files], dict[str, Any]]] = {
     "background alone": (lambda: pairs([areas([0]), areas([0]), areas([0, 1])]), {}),
     "many classes": (lambda: pairs([areas([0, 24, 26, 33], n) for n in range(3)], folder="labels"), {}),
     "150 classes, some of them": (lambda: pairs([areas([0, 12, 57, 150], n) for n in range(3)]), {"classes": 151}),
+    "classes above 127 and a void of 255, mostly background": (
+        lambda: pairs([areas([0] * 12 + [17, 92, 130, 181, 255], n) for n in range(3)]),
+        {},
+    ),
+    "a second void of 254": (lambda: pairs([areas([255, 255, 255, 255, 0, 1, 2, 254], n) for n in range(3)]), {}),
     "trimaps from 1": (lambda: pairs([areas([1, 2, 3], n) for n in range(3)], folder="annotations/trimaps"), {}),
     "panoptic ids in three channels": (lambda: pairs([ids(n) for n in range(3)]), {}),
     "16-bit instance ids": (lambda: pairs([areas([0, 1000, 1001, 24003], n) for n in range(3)]), {}),

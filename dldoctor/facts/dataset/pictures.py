@@ -61,6 +61,7 @@ class ImageTable(TableFact):
         return list(groups.values())
 
     def modes(self) -> list[Any]:
-        """The modes of decoded pictures: `mode`, `count` and the `path` of the first."""
-        groups = self.frame.filter(self.col.outcome == "decoded").group_by("mode", maintain_order=True)
+        """The modes of decoded pictures: `mode`, the name of their `folder`, `count` and the `path` of the first."""
+        folder = self.col.path.str.extract(r"([^/]+)/[^/]*$").alias("folder")
+        groups = self.frame.filter(self.col.outcome == "decoded").group_by("mode", folder, maintain_order=True)
         return list(self.rows(groups.agg(self.col.path.len().alias("count").cast(int), self.col.path.first())))

@@ -113,6 +113,23 @@ def test_every_wrong_number_is_found_in_one_pass_and_the_number_said_runs(
     assert codes(examined(input=shape)) == []
 
 
+@pytest.mark.parametrize(
+    ("layer", "call", "shape", "words"),
+    [
+        ("nn.TransformerEncoderLayer(64, 8, 64, batch_first=True)", "self.a(x)", "20x50", "d_model=50); and nhead"),
+        ("nn.MultiheadAttention(64, 8, batch_first=True)", "self.a(x, x, x)[0]", "20x50", "embed_dim=50); and num_"),
+        ("nn.GroupNorm(8, 32)", "self.a(x)", "30x4x4", "num_channels=30); and num_groups"),
+    ],
+)
+def test_a_number_that_the_constructor_refuses_is_not_written(
+    net: Path, layer: str, call: str, shape: str, words: str
+) -> None:
+    write(net, f"self.a = {layer}", f"return {call}")
+    (entry,) = examined(input=shape)
+    assert not isinstance(entry.finding.fix, Edits)
+    assert words in entry.finding.fix.summary if entry.finding.fix else False
+
+
 def test_the_layer_table_counts_parameters_and_multiply_adds(net: Path) -> None:
     write(
         net, "self.conv = nn.Conv2d(3, 8, 3)\nself.fc = nn.Linear(8, 10)", "return self.fc(self.conv(x).mean((2, 3)))"

@@ -59,7 +59,7 @@ def before_call(rec: Recorder, path: str, module: nn.Module, args: tuple[Any, ..
         x = _features(rec, path, module, x, "input_size", module.input_size)
     elif isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
         if x.dim() and x.shape[-1] != module.self_attn.embed_dim:  # its width out is its width in
-            _features(rec, path, module, x, "d_model", module.self_attn.embed_dim)
+            _features(rec, path, module, x, "d_model", module.self_attn.embed_dim, module.self_attn.num_heads)
             output = x
     elif isinstance(module, nn.MultiheadAttention):
         return _attention(rec, path, module, args, kwargs)
@@ -224,7 +224,17 @@ def _values(rec: Recorder, path: str, module: Any, x: torch.Tensor) -> torch.Ten
 def _group_norm(rec: Recorder, path: str, module: nn.GroupNorm, x: torch.Tensor) -> torch.Tensor | None:
     if x.dim() < 2 or x.shape[1] == module.num_channels:
         return None
-    rec.shape_fault("norm", path, module, x, "num_channels", module.num_channels, x.shape[1], out=rec.shown(x))
+    rec.shape_fault(
+        "norm",
+        path,
+        module,
+        x,
+        "num_channels",
+        module.num_channels,
+        x.shape[1],
+        out=rec.shown(x),
+        editable=x.shape[1] % module.num_groups == 0,
+    )
     return x
 
 
@@ -240,10 +250,14 @@ def _layer_norm(rec: Recorder, path: str, module: Any, x: torch.Tensor) -> torch
     return x
 
 
-def _features(rec: Recorder, path: str, module: Any, x: torch.Tensor, parameter: str, wanted: int) -> torch.Tensor:
+def _features(
+    rec: Recorder, path: str, module: Any, x: torch.Tensor, parameter: str, wanted: int, heads: int = 1
+) -> torch.Tensor:
+    """`x` at the wanted width; a width that the heads do not divide is one that the constructor refuses."""
     if x.dim() == 0 or x.shape[-1] == wanted:
         return x
-    rec.shape_fault("linear", path, module, x, parameter, wanted, x.shape[-1], out="")
+    arriving = x.shape[-1]
+    rec.shape_fault("linear", path, module, x, parameter, wanted, arriving, out="", editable=arriving % heads == 0)
     return fit(x, -1, wanted)
 
 
@@ -255,7 +269,7 @@ def _attention(
     wanted = (module.embed_dim, module.kdim, module.vdim)
     query = given[0]
     if isinstance(query, torch.Tensor) and query.shape[-1] != module.embed_dim:
-        _features(rec, path, module, query, "embed_dim", module.embed_dim)
+        _features(rec, path, module, query, "embed_dim", module.embed_dim, module.num_heads)
         return args, kwargs, (query, None)  # its width out is its width in
     fitted: list[Any] = []
     for name, x, size in zip(("embed_dim", "kdim", "vdim"), given, wanted, strict=True):
