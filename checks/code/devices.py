@@ -9,7 +9,7 @@ from dldoctor import Edit, Finding, Severity, SourceTree, check
 from dldoctor.facts.source.events import Event
 from dldoctor.facts.source.roles import is_module
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Const, Result, Value, ancestry
+from dldoctor.facts.source.values import Const, Object, Result, Value, ancestry
 
 #: the calls of torch.cuda that open the driver, after which the environment is not read again
 _OPENS = tuple(
