@@ -22,7 +22,7 @@ def unnormalised_input(items: Items) -> Iterator[Finding]:
     pictures = [item for item in items.items if input_leaf(item.leaves)]
     if not found or len(found) < 0.9 * len(pictures):
         return
-    if max(leaf.high or 0 for leaf in found) <= _BRIGHT:
+    if not all(leaf.whole for leaf in found) and max(leaf.high or 0 for leaf in found) <= _BRIGHT:
         return  # metres, decibels, degrees
     channels = len(found[0].mean)
     mean = [round(sum(leaf.mean[c] for leaf in found) / len(found) / 255, 3) for c in range(channels)]
