@@ -170,8 +170,9 @@ def norm_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
         yield _finding(
             fault,
             "{layer} declares {declared} features, {arriving} arrive",
-            _number_fix(mismatches, fault, _divisor(fault)),
+            _axes_instead(fault) or _number_fix(mismatches, fault, _divisor(fault)),
             values,
+            mark=fault.hint == "",
         )
 
 
@@ -304,6 +305,18 @@ def _divisor(fault: ShapeFault) -> str:
     """The other argument to change, where the arriving number alone may not be one that the constructor takes."""
     divisor = {"d_model": "nhead", "embed_dim": "num_heads", "num_channels": "num_groups"}.get(fault.parameter)
     return f"and {divisor} that divides it" if divisor and fault.argument is None else ""
+
+
+def _axes_instead(fault: ShapeFault) -> str:
+    """Where the declared features arrive on another axis, the number is right and the axes are not."""
+    if fault.hint != "transpose":
+        return ""
+    last = fault.parameter == "normalized_shape"  # the axis that it wants
+    there, back, axis = ("1, -1", "-1, 1", "axis 1") if last else ("-1, 1", "1, -1", "the last axis")
+    return (
+        f"its {fault.declared} features stand on {axis}: "
+        f"x.movedim({there}) before {fault.layer}, .movedim({back}) behind it"
+    )
 
 
 def _pool_instead(fault: ShapeFault) -> str:

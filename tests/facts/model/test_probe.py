@@ -1,5 +1,6 @@
 """The network in the child, end to end: what is found, and that what is advised runs."""
 
+import re
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -128,6 +129,24 @@ def test_a_number_that_the_constructor_refuses_is_not_written(
     (entry,) = examined(input=shape)
     assert not isinstance(entry.finding.fix, Edits)
     assert words in entry.finding.fix.summary if entry.finding.fix else False
+
+
+@pytest.mark.parametrize(
+    ("init", "forward", "shape"),
+    [
+        ("self.n = nn.BatchNorm1d(24)", "return self.n(x{there}){back}", "12x24"),
+        ("self.c = nn.Conv2d(3, 32, 3)\nself.n = nn.LayerNorm(32)", "return self.n(self.c(x){there}){back}", "3x9x9"),
+    ],
+)
+def test_features_on_another_axis_are_moved_and_not_renumbered(net: Path, init: str, forward: str, shape: str) -> None:
+    write(net, init, forward.format(there="", back=""))
+    (entry,) = examined(input=shape)
+    assert entry.check.code == "MOD003"
+    assert entry.finding.fix is not None
+    assert not isinstance(entry.finding.fix, Edits)
+    there, back = re.findall(r"\.movedim\([^)]*\)", entry.finding.fix.summary)
+    write(net, init, forward.format(there=there, back=back))
+    assert codes(examined(input=shape)) == []
 
 
 def test_the_layer_table_counts_parameters_and_multiply_adds(net: Path) -> None:

@@ -201,7 +201,8 @@ def _channels(rec: Recorder, path: str, module: Any, x: torch.Tensor) -> torch.T
         return None
     if type(module).__name__[-2:] in ("1d", "2d", "3d") and x.dim() not in _NORM_DIMS[type(module).__name__[-2:]]:
         return None
-    rec.shape_fault("norm", path, module, x, "num_features", wanted, x.shape[1], out=rec.shown(x))
+    hint: ShapeHint = "transpose" if x.dim() > 2 and x.shape[-1] == wanted else ""
+    rec.shape_fault("norm", path, module, x, "num_features", wanted, x.shape[1], hint, rec.shown(x))
     return x
 
 
@@ -244,9 +245,9 @@ def _layer_norm(rec: Recorder, path: str, module: Any, x: torch.Tensor) -> torch
         return None
     if x.dim() < len(wanted):
         return None
-    rec.shape_fault(
-        "norm", path, module, x, "normalized_shape", wanted, tuple(x.shape[-len(wanted) :]), out=rec.shown(x)
-    )
+    arriving = tuple(x.shape[-len(wanted) :])
+    hint: ShapeHint = "transpose" if len(wanted) == 1 and x.dim() > 2 and x.shape[1] == wanted[0] else ""
+    rec.shape_fault("norm", path, module, x, "normalized_shape", wanted, arriving, hint, rec.shown(x))
     return x
 
 
