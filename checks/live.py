@@ -317,7 +317,8 @@ def loader_bound(run: SmokeRun, *, share: float = 0.5, seconds: float = 0.02) ->
     if wait < seconds or wait / (wait + compute) < share:
         return
     work = (wait + compute) * max(1, run.workers) if run.workers else wait
-    workers = min(32, math.ceil(work / max(compute, 1e-3)) + run.workers * (run.workers > 0))
+    wanted = math.ceil(work / max(compute, 1e-3)) + run.workers * (run.workers > 0)
+    workers = max(1, min(wanted, run.cores or wanted))
     yield Finding(
         None,
         "{share:.0%} of a step is waiting for data: {wait_ms:.0f} ms, against {compute_ms:.0f} ms of computing",
@@ -325,7 +326,9 @@ def loader_bound(run: SmokeRun, *, share: float = 0.5, seconds: float = 0.02) ->
         wait_ms=round(wait * 1e3, 1),
         compute_ms=round(compute * 1e3, 1),
         workers=run.workers,
-        fix=f"DataLoader(num_workers={workers}, persistent_workers=True, pin_memory=True); now {run.workers} workers",
+        fix=f"DataLoader(num_workers={workers}, persistent_workers=True, pin_memory=True); now {run.workers} workers"
+        if workers > run.workers
+        else f"{run.workers} workers fill the {run.cores} processors: smaller pictures on disk, or a faster decoder",
         # on the CPU workers and network share the processors, so the figures don't carry over to a GPU
         severity=Severity.WARNING if run.device != "cpu" else Severity.INFO,
     )

@@ -49,7 +49,7 @@ def run(**changes: Any) -> SmokeRun:
     """A healthy short training of three classes."""
     steps = tuple(Step(1.1 - n / 50, 0.001, 0.01, 1.0) for n in range(30))
     standard = {"device": "cpu", "device_name": "CPU", "loss": "cross_entropy", "classes": 3, "optimizer": "adam",
-                "learning_rate": 1e-3, "batch": 16, "workers": 0, "own_step": False, "steps": steps,
+                "learning_rate": 1e-3, "batch": 16, "workers": 0, "cores": 8, "own_step": False, "steps": steps,
                 "parameters": (parameter(),), "non_finite": None,
                 "overfit": (Overfit("adam", 1e-3, (1.1, 1.0, 0.9, 0.5), 1.0),), "spread": 0.4, "samples": 16,
                 "leak": None, "updates": 30, "stale_updates": 0, "crash": None, "crash_layer": "",

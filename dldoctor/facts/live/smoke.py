@@ -91,6 +91,8 @@ class SmokeRun(Fact):
     learning_rate: float
     batch: int
     workers: int
+    #: processors that the training may use
+    cores: int
     #: whether the user's own step ran (--step)
     own_step: bool
     steps: tuple[Step, ...]
@@ -149,7 +151,8 @@ class SmokeRun(Fact):
             raise RuntimeError(run.end.detail)  # what user code raises is caught: this is a defect of ours
         blank: dict[str, Any] = {"device": target.device, "device_name": "", "loss": target.loss or "", "classes": None,
                  "optimizer": target.optimizer, "learning_rate": target.learning_rate, "batch": target.batch,
-                 "workers": 0, "own_step": target.step is not None, "steps": [], "parameters": [], "non_finite": None,
+                 "workers": 0, "cores": 0, "own_step": target.step is not None, "steps": [], "parameters": [],
+                 "non_finite": None,
                  "overfit": [], "spread": None, "samples": 0, "leak": None, "updates": 0, "stale_updates": 0,
                  "crash": None, "crash_layer": "", "peak_memory": None}  # fmt: skip
         sent = {name: value for name, value in run.facts.items() if not name.startswith("$")}

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from dldoctor.child import UserError
 from dldoctor.facts.live import afterwards, setup, watch
 from dldoctor.facts.live.failures import failure, raised_by_us
+from dldoctor.resources import usable_cores
 
 Send = Callable[[str, Any], None]
 #: parameters beyond which no copy is kept for the tests that need a fresh start
@@ -73,6 +74,7 @@ class Training:
             "classes": self.classes,
             "batch": self.loader.batch_size or self.asked["batch"],
             "workers": self.loader.num_workers,
+            "cores": usable_cores(),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "peak_memory": torch.cuda.max_memory_allocated(self.device) if cuda else None,
         }

@@ -20,6 +20,7 @@ from dldoctor.facts.model.inside import places
 from dldoctor.facts.model.inside.dispatch import LiveBytes, NeedsValues, Ops, tensors_in
 from dldoctor.facts.model.inside.functions import Functions
 from dldoctor.facts.model.inside.inputs import Spec, tensors
+from dldoctor.facts.model.inside.layers import before_call
 from dldoctor.facts.model.inside.recorder import Recorder
 from dldoctor.facts.model.record import ForwardFault, Place, StepMemory
 from dldoctor.facts.user_code import user_frames
@@ -82,7 +83,7 @@ def run(
         args, kwargs = tensors(specs, batch, values=not fake)
         for tensor in tensors_in((args, kwargs)):
             rec.inputs[tensor] = True
-        stack.enter_context(rec.watching())
+        stack.enter_context(rec.watching(before_call))
         stack.enter_context(Ops(rec, mode))
         stack.enter_context(Functions(rec))
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor))
@@ -134,7 +135,7 @@ def measure_step(net: torch.nn.Module, specs: Sequence[Spec], batch: int) -> Ste
         for tensor in (*net.parameters(), *net.buffers()):
             live.ignore(tensor)
         args, kwargs = tensors(specs, batch, values=False)
-        with rec.watching(), Ops(rec, mode, live), Functions(rec):
+        with rec.watching(before_call), Ops(rec, mode, live), Functions(rec):
             for tensor in tensors_in((args, kwargs)):
                 live.see(tensor)
             try:

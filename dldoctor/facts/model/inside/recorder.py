@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,10 @@ def _number(value: Any) -> str:
     return str(value)
 
 
+#: (recorder, path, module, args, kwargs) -> the arguments to call with, and the output in place of a call
+BeforeCall = Callable[..., tuple[tuple[Any, ...], dict[str, Any], Any]]
+
+
 @dataclass
 class Producer:
     """How a tensor came about: its last operation that matters, where, and the last layer with weights before it."""
@@ -118,9 +122,8 @@ class Recorder:
     # --- the watch over nn.Module.__call__ ---
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """Every module's call goes through this recorder."""
-        from dldoctor.facts.model.inside.layers import before_call
+    def watching(self, before_call: BeforeCall) -> Iterator[None]:
+        """Every module's call goes through this recorder, and first through `before_call`."""
         from dldoctor.facts.model.inside.runtime import patched
 
         def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
