@@ -68,7 +68,9 @@ def crashed(run: SmokeRun, known: KnownPitfalls | None) -> Iterator[Finding]:
             output=run.end.output[-800:],
             fix="--time-limit and --memory-limit raise the limits"
             if run.end.kind in ("timeout", "memory")
-            else "a training must not leave the process; a signal comes from a native library or the kernel",
+            else 'put what only a run needs under if __name__ == "__main__"'
+            if run.end.kind == "exit"
+            else "the signal comes from a native library or the kernel",
         )
 
 

@@ -251,8 +251,15 @@ def item_fails(items: Items) -> Iterator[Finding]:
             output=items.end.output[-800:],
             fix="read this item alone; --time-limit and --memory-limit raise the limits"
             if limited
-            else "a Dataset must not leave the process; a signal comes from a native library or the kernel",
+            else _LEFT[items.end.kind == "exit"],
         )
+
+
+#: what to do when the process ended by a signal, or because user code left it
+_LEFT = (
+    "the signal comes from a native library or the kernel: read this item alone",
+    'put what only a run needs, such as argparse, under if __name__ == "__main__"; a Dataset raises, it does not exit',
+)
 
 
 def _short(message: str) -> str:

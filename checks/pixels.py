@@ -73,7 +73,7 @@ def _is_beyond(leaf: Leaf) -> bool:
     Severity.ERROR,
     Severity.WARNING,
     since="0.1",
-    symptoms=("expected input{shape} to have {n} channels, but got {m} channels instead",),
+    symptoms=("expected input[{b}, {h}, {w}, 3] to have 3 channels, but got {h} channels instead",),
 )
 def channels_last_input(items: Items, *, smooth: float = 0.6) -> Iterator[Finding]:
     """The pictures arrive as height x width x channels; torch's layers want channels x height x width.

@@ -20,11 +20,9 @@ _SHORT = {"ce": "cross_entropy", "nll": "nll_loss", "bce": "binary_cross_entropy
     Severity.ERROR,
     since="0.1",
     symptoms=(
-        "expected scalar type Long but found {dtype}",
-        "expected target dtype to be Long or Byte, but got {dtype}",
-        "Expected floating point type for target with class probabilities, got {dtype}",
-        "result type Float can't be cast to the desired output type Long",
-        "0D or 1D target tensor expected, multi-target not supported",
+        "expected scalar type Long but found",
+        "result type Float can't be cast to the desired output type",
+        "target tensor expected, multi-target not supported",
     ),
 )
 def wrong_target_type(items: Items, loss: LossAsked) -> Iterator[Finding]:

@@ -96,13 +96,6 @@ def _import(run: Any, shown: str) -> types.ModuleType:
     try:
         module: types.ModuleType = run()
         return module
-    except SystemExit as error:
-        frames = user_frames(error.__traceback__)
-        place = f"{frames[-1]['path']}:{frames[-1]['line']}" if frames else shown
-        raise UserError(
-            f"{place}: the import leaves the process (sys.exit({error.code!r})); put what only a run needs, such as "
-            'argparse, under if __name__ == "__main__"'
-        ) from None
     except (Exception, KeyboardInterrupt) as error:
         frames = user_frames(error.__traceback__)
         line = error.lineno if isinstance(error, SyntaxError) else (frames[-1]["line"] if frames else None)

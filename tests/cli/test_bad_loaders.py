@@ -46,7 +46,6 @@ number = 3
         (["loader", "probe.py:Set", "--init", "count=0"], "is empty, its length is 0"),
         (["loader", "probe.py:none_left"], "gives no batch (3 items, batch_size=4, drop_last=True)"),
         (["loader", "probe.py:Set", "--loss", "crossentropie"], "no such loss"),
-        (["loader", "parses.py:number"], "parses.py:2: the import leaves the process (sys.exit(2))"),
         (["smoke", "probe.py:Net", "--data", "probe.py:Set", "--step", "probe.py:step"], "is not f(model, batch,"),
         (["smoke", "probe.py:Net", "--data", "probe.py:Set", "--step", "probe.py:number"], "is a int; name a function"),
         (["smoke", "probe.py:Net", "--data", "probe.py:Set", "--loss", "probe.py:nothing"], "gives a NoneType; a loss"),
