@@ -67,7 +67,7 @@ def failing(message: str, error: str = "ValueError", index: int | None = 7) -> F
         ({"batch_failure": failing("bad (in a DataLoader worker)", index=None)}, "can't be",
          "differs in a worker"),
         ({"end": ChildEnd("exit", "left the process with sys.exit(3)"), "reading": 3},
-         "reading item 3, the DataLoader left the process with sys.exit(3)", "must not leave"),
+         "reading item 3, the DataLoader left the process with sys.exit(3)", "it does not exit"),
         ({"end": ChildEnd("timeout", "did not end within 20 s"), "reading": 3}, "reading item 3", "--time-limit"),
         ({"end": ChildEnd("signal", "was killed by SIGBUS"), "reading": None},
          "making the first batch, the DataLoader was killed by SIGBUS", "native"),
