@@ -37,8 +37,7 @@ def crashed(run: SmokeRun, known: KnownPitfalls | None) -> Iterator[Finding]:
         where = f" in {run.crash_layer}" if run.crash_layer else ""
         show: list[CodeFrame | Table] = []
         if inner and failure.text.strip():
-            start = len(failure.text) - len(failure.text.lstrip())
-            show.append(CodeFrame(inner.path, inner.line, failure.text, start + 1, len(failure.text.rstrip()) + 1))
+            show.append(CodeFrame.of_line(inner.path, inner.line, failure.text))
         if failure.shapes:
             show.append(Table(("variable", "shape"), tuple(sorted(failure.shapes.items()))[:8]))
         yield Finding(
@@ -88,8 +87,7 @@ def graph_leak(run: SmokeRun) -> Iterator[Finding]:
         return
     show: tuple[CodeFrame, ...] = ()
     if leak.path and leak.line and leak.text:
-        start = len(leak.text) - len(leak.text.lstrip())
-        show = (CodeFrame(leak.path, leak.line, leak.text, start + 1, len(leak.text.rstrip()) + 1),)
+        show = (CodeFrame.of_line(leak.path, leak.line, leak.text),)
     yield Finding(
         Place(leak.path, leak.line),
         "{holder} keeps the graphs of {alive} of {steps} steps alive",

@@ -25,12 +25,11 @@ def _place(failure: Failure, index: int | None) -> Place:
     return Place(inner.path if inner else None, inner.line if inner else None, index=index)
 
 
-def _frame(failure: Failure, label: str = "") -> tuple[CodeFrame, ...]:
+def _frame(failure: Failure) -> tuple[CodeFrame, ...]:
     if not failure.stack or not failure.text.strip():
         return ()
     inner: StackFrame = failure.stack[-1]
-    start = len(failure.text) - len(failure.text.lstrip())
-    return (CodeFrame(inner.path, inner.line, failure.text, start + 1, len(failure.text.rstrip()) + 1, label),)
+    return (CodeFrame.of_line(inner.path, inner.line, failure.text),)
 
 
 def _is_negative_stride(failure: Failure) -> bool:

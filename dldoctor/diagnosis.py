@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dldoctor.fact import BadInput, Fact, Need, Subject, TableFact, Unavailable, gatherer, gatherer_needs
+from dldoctor.fact import BadInput, Fact, Need, Subject, Unavailable, gatherer, gatherer_needs
 from dldoctor.finding import Finding
 from dldoctor.outcome import Crash, Entry, Outcome, Skipped
 from dldoctor.registry import Check
@@ -311,8 +311,3 @@ def _yield_to_the_graver(entries: Sequence[Entry]) -> list[Entry]:
     for entry in entries:
         spoken.setdefault(place(entry), set()).add(entry.check.code)
     return [entry for entry in entries if not spoken[place(entry)].intersection(entry.check.unless)]
-
-
-def table_rows(facts: Sequence[Fact]) -> dict[str, int]:
-    """Rows per table fact, for what -v says."""
-    return {type(fact).__name__: len(fact) for fact in facts if isinstance(fact, TableFact)}

@@ -60,6 +60,11 @@ class CodeFrame:
     end_column: int
     label: str = ""
 
+    @classmethod
+    def of_line(cls, path: str, line: int, text: str, label: str = "") -> CodeFrame:
+        """The frame that marks the whole of a line, its indentation left out."""
+        return cls(path, line, text, len(text) - len(text.lstrip()) + 1, len(text.rstrip()) + 1, label)
+
 
 @dataclass(frozen=True)
 class ShapeStep:

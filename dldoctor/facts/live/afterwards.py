@@ -64,7 +64,10 @@ def _attempt(training: Training, name: str, rate: float, steps: int) -> dict[str
 
 
 def learned(losses: list[float]) -> bool:
-    """Whether the last losses lie clearly below the first ones."""
+    """Whether the last losses lie so clearly below the first ones that no other rate need be tried.
+
+    This spares time and judges nothing: what is too little of a fall is for the check to say, and it asks for less.
+    """
     if not all(math.isfinite(loss) for loss in losses):
         return False
     first, last = sum(losses[:3]) / 3, min(losses[-5:])

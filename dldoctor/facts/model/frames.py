@@ -10,8 +10,7 @@ def line_frame(place: Place | None, label: str = "") -> list[CodeFrame]:
     """The whole line with carets under its text; nothing where no line is known."""
     if place is None or not place.text:
         return []
-    first = len(place.text) - len(place.text.lstrip()) + 1
-    return [CodeFrame(place.path, place.line, place.text, first, len(place.text) + 1, label)]
+    return [CodeFrame.of_line(place.path, place.line, place.text, label)]
 
 
 def argument_frame(argument: Argument, label: str = "") -> CodeFrame:

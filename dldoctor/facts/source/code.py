@@ -99,12 +99,6 @@ class TrainingCode:
                 seen.add(event.node)
                 yield event
 
-    def trees(self) -> Iterator[tuple[SourceFile, ast.Module]]:
-        """Every file that parses."""
-        for file in self.files:
-            if isinstance(file.tree, ast.Module):
-                yield file, file.tree
-
     def forwards(self, run: Run) -> Iterator[Event]:
         """Calls of networks, also of arguments that turned out to be networks by what else is called on them."""
         for event in run.of("forward", "opaque"):

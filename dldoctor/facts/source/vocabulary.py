@@ -268,21 +268,3 @@ def is_module(symbol: str) -> bool:
 def is_module_base(symbol: str) -> bool:
     """Whether a class derived from this name is a Module whose calls run `forward`."""
     return is_module(symbol) or symbol in ("torch.jit.ScriptModule", "transformers.PreTrainedModel")
-
-
-def is_framework_base(symbol: str) -> bool:
-    """Whether a framework calls the methods of a class derived from this name, with modes and gradients of its own."""
-    return symbol.startswith(
-        (
-            "pytorch_lightning.",
-            "lightning.",
-            "transformers.Trainer",
-            "fastai.",
-            "ignite.",
-            "mmengine.",
-            "mmcv.",
-            "catalyst.",
-            "composer.",
-            "keras.",
-        )
-    ) or symbol.endswith(".LightningModule")
