@@ -101,11 +101,12 @@ def dataset(
     layout: str | None = None,
     ignore_index: int | None = None,
     splits: Sequence[str] | None = None,
+    group_by: str | None = None,
 ) -> DatasetFolder:
     """The folder as a subject; splits are `NAME=FOLDER` with folders inside it.
 
     Raises:
-        BadInput: no such folder.
+        BadInput: no such folder, or `group_by` is no regular expression.
     """
     path = (base / Path(text).expanduser()).resolve()
     if not path.exists():
@@ -118,7 +119,11 @@ def dataset(
         if not equals or not (path / folder).is_dir():
             raise BadInput(f"--split {item}: write NAME=FOLDER with a folder inside {text}")
         named.append((name, folder))
-    return DatasetFolder(path, text, layout, ignore_index, tuple(named))
+    try:
+        re.compile(group_by or "")
+    except re.error as error:
+        raise BadInput(f"--group-by {group_by}: is no regular expression ({error})") from None
+    return DatasetFolder(path, text, layout, ignore_index, tuple(named), group_by)
 
 
 def common(classes: int | str | list[str] | None, batch: int | None) -> list[Fact]:

@@ -72,9 +72,10 @@ class ScanRequest(Request):
     batch: int | None = option(None, "Samples per step, for checks on the last batch.", "N")
     ignore_index: int | None = option(None, "The mask value that the loss ignores.", "N")
     split: list[str] | None = option(None, "A split by hand; repeatable.", "NAME=FOLDER")
+    group_by: str | None = option(None, "What in a path names the patient, scene or video: 'patient(\\d+)'.", "REGEX")
 
     def seeds(self, base: Path) -> list[Fact]:
-        folder = dataset(self.path, base, self.layout, self.ignore_index, self.split)
+        folder = dataset(self.path, base, self.layout, self.ignore_index, self.split, self.group_by)
         return [folder, *common(self.classes, self.batch)]
 
 

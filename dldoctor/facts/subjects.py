@@ -11,7 +11,8 @@ from dldoctor.fact import Fact, Subject
 
 @dataclass(frozen=True)
 class DatasetFolder(Subject):
-    """A dataset on disk. `layout` is None to have it recognised; `group_by` is for group leaks."""
+    """A dataset on disk. `layout` is None to have it recognised; `group_by` is the pattern whose match in a path names
+    the group (a patient, a video) that the sample belongs to."""
 
     kind: ClassVar[str] = "dataset"
     flag: ClassVar[str] = "a dataset (--data FOLDER)"
@@ -22,6 +23,7 @@ class DatasetFolder(Subject):
     layout: str | None = None
     ignore_index: int | None = None
     splits: tuple[tuple[str, str], ...] = ()
+    group_by: str | None = None
 
     @property
     def root(self) -> Path:

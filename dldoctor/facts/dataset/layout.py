@@ -35,6 +35,8 @@ class Picture:
     file: File
     split: str | None
     label: str | None = None
+    #: the annotation file of this picture alone (YOLO's .txt, Pascal VOC's .xml), which goes where the picture goes
+    companion: File | None = None
 
 
 @dataclass(frozen=True)

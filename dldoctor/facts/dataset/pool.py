@@ -128,7 +128,7 @@ class _Worker:
         self.started = False
         self.rest = b""
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "dldoctor.facts.dataset.worker"],
+            [sys.executable, "-P", "-m", "dldoctor.facts.dataset.measuring.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -177,7 +177,7 @@ class _Worker:
         if not self.started and status > 0:
             return RuntimeError(
                 f"the decoding worker can't start (exit status {status}); "
-                f"try {sys.executable} -P -m dldoctor.facts.dataset.worker"
+                f"try {sys.executable} -P -m dldoctor.facts.dataset.measuring.worker"
             )
         if status < 0 and -status in set(signal.Signals):
             return WorkerDied("died", f"was killed by {signal.Signals(-status).name}", rows)

@@ -14,7 +14,7 @@ def broken_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "import sys, importlib.abc, importlib.machinery\n"
         "class Finder(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path, target=None):\n"
-        "        if name != 'dldoctor.facts.dataset.decode': return None\n"
+        "        if name != 'dldoctor.facts.dataset.measuring.decode': return None\n"
         "        spec = importlib.machinery.PathFinder.find_spec(name, path)\n"
         "        run = spec.loader.exec_module\n"
         "        def exec_module(module):\n"

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dldoctor.facts.dataset import decode, jpeg, png
-from dldoctor.facts.dataset.mask_values import mask_values
+from dldoctor.facts.dataset.measuring import decode, jpeg, png
+from dldoctor.facts.dataset.measuring.mask_values import mask_values
 
 from ...checks.dataset_folder import encoded, photo
 

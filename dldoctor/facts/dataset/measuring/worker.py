@@ -1,6 +1,6 @@
 """A worker process: takes chunks of paths as lines of JSON on stdin, answers rows as lines of JSON on stdout.
 
-Started as `python -P -m dldoctor.facts.dataset.worker`: a process of our own rather than multiprocessing's, which would
+Started as `python -P -m dldoctor.facts.dataset.measuring.worker`: a process of our own rather than multiprocessing's, which would
 import the caller's `__main__` again and so asks every script for a guard.
 """
 
@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 
-from dldoctor.facts.dataset.decode import measure
+from dldoctor.facts.dataset.measuring.decode import measure
 
 #: seconds of results that may wait; the parent takes silence for a file that doesn't end
 FLUSH = 0.2

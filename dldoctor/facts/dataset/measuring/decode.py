@@ -16,9 +16,9 @@ import numpy
 import xxhash
 from PIL import Image
 
-from dldoctor.facts.dataset import jpeg, png
-from dldoctor.facts.dataset.containers import container_of
-from dldoctor.facts.dataset.mask_values import mask_values
+from dldoctor.facts.dataset.measuring import jpeg, png
+from dldoctor.facts.dataset.measuring.containers import container_of
+from dldoctor.facts.dataset.measuring.mask_values import mask_values
 
 Role = Literal["picture", "mask"]
 Row = dict[str, Any]
