@@ -79,10 +79,13 @@ def _jpeg(path: str, data: bytes, header: jpeg.JpegHeader) -> Row:
                 "rows_decoded": rows,
                 "ends_early": said.startswith("Premature end of JPEG file"),
             }
-        try:
-            grey = jpeg.decode_small(data, strict=False)
-        except ValueError:  # a layout that TurboJPEG does not know, such as odd chroma sampling: Pillow may
-            return _by_pillow(path, data, "picture")
+        second = _by_pillow(path, data, "picture")
+        try:  # a layout that TurboJPEG does not know, such as odd chroma sampling, or more damage: Pillow knows
+            grey = jpeg.decode_small(data, strict=False) if second["outcome"] == "decoded" else None
+        except ValueError:
+            grey = None
+        if grey is None:
+            return second
     return {**row, "outcome": "decoded", "pixels_hash": f"j{header.coded:032x}", **_grey_statistics(grey)}
 
 
