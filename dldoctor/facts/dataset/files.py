@@ -26,11 +26,14 @@ VISITS = 4
 
 @dataclass(frozen=True)
 class File:
-    """A file; `path` is relative to the root with forward slashes, as the system gave it."""
+    """A file; `path` is relative to the root with forward slashes, as the system gave it. A member of a tar archive has
+    the path `shard.tar/member`, and lies `offset` bytes into the file `archive`."""
 
     path: str
     size: int
     mtime_ns: int
+    archive: str = ""
+    offset: int = 0
 
     @property
     def name(self) -> str:

@@ -13,6 +13,8 @@ from dldoctor.resources import Resources
 if TYPE_CHECKING:
     import polars
 
+    from dldoctor.facts.dataset.pool import Task
+
 #: outcomes that may differ the next time, whatever the file: never cached
 PASSING = frozenset({"died", "timeout", "unreadable", "skipped"})
 
@@ -90,7 +92,7 @@ class Measurements(TableFact):
             root = str(dataset.path)
             try:
                 measure_all(
-                    [(f"{root}/{files[number][0].path}", files[number][1]) for number in todo],
+                    [_task(root, *files[number]) for number in todo],
                     [max(0, files[number][0].size) for number in todo],
                     resources,
                     done,
@@ -107,3 +109,9 @@ class Measurements(TableFact):
     def of(self, role: str) -> polars.DataFrame:
         """The rows of pictures or of masks."""
         return self.frame.filter(self.col.role == role).drop("role")
+
+
+def _task(root: str, file: File, role: str) -> Task:
+    if file.archive:
+        return (f"{root}/{file.archive}", role, file.offset, file.size)
+    return (f"{root}/{file.path}", role)
