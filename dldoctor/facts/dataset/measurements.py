@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import polars
 
     from dldoctor.facts.dataset.cache import MeasurementCache
+    from dldoctor.facts.dataset.pool import Task
 
 #: a frame is made of this many rows, or of those of this many seconds, whichever comes first
 PART_ROWS, PART_SECONDS = 5000, 5.0
@@ -96,7 +97,7 @@ class Measurements(TableFact):
         root = str(dataset.path)
         try:
             measure_all(
-                [(f"{root}/{files[number][0].path}", files[number][1]) for number in todo],
+                [_task(root, *files[number]) for number in todo],
                 [max(0, files[number][0].size) for number in todo],
                 resources,
                 done,
@@ -157,3 +158,9 @@ class _Fresh:
         self.frames.append(frame)
         if self.cache is not None:
             self.cache.write(frame.drop("number").filter(~polars.col("outcome").is_in(PASSING)))
+
+
+def _task(root: str, file: File, role: str) -> Task:
+    if file.archive:
+        return (f"{root}/{file.archive}", role, file.offset, file.size)
+    return (f"{root}/{file.path}", role)
