@@ -33,7 +33,7 @@ class ImageTable(TableFact):
         **{
             name: kind
             for name, kind in Measurements.schema.items()
-            if name not in ("path", "role", "mtime_ns", "grey", "distinct", "fractional")
+            if name not in ("path", "role", "mtime_ns", "grey", "distinct", "fractional", "edges", "blended")
         },
     }
 
