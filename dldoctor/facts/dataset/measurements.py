@@ -68,8 +68,10 @@ class Measurements(TableFact):
         "grey": "Boolean",
         "distinct": "Int64",
         "fractional": "Boolean",
+        "edges": "Int64",
+        "blended": "Int64",
     }
-    lists: ClassVar[tuple[str, ...]] = ("values", "counts")
+    lists: ClassVar[tuple[str, ...]] = ("values", "counts", "between")
 
     @classmethod
     def gather(cls, inventory: Inventory, dataset: DatasetFolder, resources: Resources) -> Self:

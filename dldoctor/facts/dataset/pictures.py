@@ -41,7 +41,7 @@ class ImageTable(TableFact):
         **{
             name: kind
             for name, kind in Measurements.schema.items()
-            if name not in ("path", "role", "mtime_ns", "grey", "distinct", "fractional")
+            if name not in ("path", "role", "mtime_ns", "grey", "distinct", "fractional", "edges", "blended")
         },
     }
 
@@ -73,3 +73,12 @@ class ImageTable(TableFact):
         folder = self.col.path.str.extract(r"([^/]+)/[^/]*$").alias("folder")
         groups = self.frame.filter(self.col.outcome == "decoded").group_by("mode", folder, maintain_order=True)
         return list(self.rows(groups.agg(self.col.path.len().alias("count").cast(int), self.col.path.first())))
+
+    def brightness_of_splits(self) -> list[Any]:
+        """`count`, `mean` and `deviation` of the pictures' mean grey levels in each `split`."""
+        grey = self.col.grey_mean
+        groups = self.frame.filter(self.col.split.is_not_null(), grey.is_not_null(), self.col.bits <= 8).group_by(
+            "split"
+        )
+        found = groups.agg(self.col.path.len().alias("count"), grey.mean().alias("mean"), grey.std().alias("deviation"))
+        return list(self.rows(found.sort("split")))
