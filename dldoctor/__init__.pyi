@@ -17,6 +17,7 @@ from .facts.dataset.labels import LabelTable as LabelTable
 from .facts.dataset.layout import ClassFolder as ClassFolder
 from .facts.dataset.layout import Layout as Layout
 from .facts.dataset.masks import MaskTable as MaskTable
+from .facts.dataset.near_duplicates import NearDuplicates as NearDuplicates
 from .facts.dataset.pictures import ImageTable as ImageTable
 from .facts.dataset.splits import SplitTable as SplitTable
 from .facts.live.items import Failure as Failure

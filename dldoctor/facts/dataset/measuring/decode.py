@@ -13,11 +13,13 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy
 import xxhash
 from PIL import Image
 
 from dldoctor.facts.dataset.measuring import jpeg, png
 from dldoctor.facts.dataset.measuring.containers import container_of
+from dldoctor.facts.dataset.measuring.edges import edge_width, may_be_blurred
 from dldoctor.facts.dataset.measuring.frames import frames_of
 from dldoctor.facts.dataset.measuring.mask_values import mask_values
 from dldoctor.facts.dataset.measuring.statistics import small_copy, statistics
@@ -99,6 +101,8 @@ def _jpeg(path: str, data: bytes, header: jpeg.JpegHeader) -> Row:
             small = jpeg.decode_small(data, header, strict=False)
         except ValueError:  # a layout that TurboJPEG does not know, such as odd chroma sampling: Pillow may
             return row | _by_pillow(path, data, "picture")
+    if may_be_blurred(header.width, header.height, header.length, header.quality):
+        row["edge_width"] = edge_width(jpeg.decode_grey(data))
     return {**row, "outcome": "decoded", "pixels_hash": f"j{header.coded:032x}", COPY: small}
 
 
@@ -149,6 +153,8 @@ def _by_pillow(path: str, data: bytes, role: Role) -> Row:
     if image.mode == "P" and image.palette is not None:
         pixels.update(image.palette.tobytes())
     copy, known = small_copy(image)
+    if image.mode in ("L", "RGB"):
+        row["edge_width"] = edge_width(numpy.asarray(image.convert("L")))
     return {**row, **known, "pixels_hash": f"p{pixels.hexdigest()}", COPY: copy}
 
 
