@@ -43,7 +43,7 @@ def conflicting_labels(images: ImageTable, labels: LabelTable | None) -> Iterato
 
 
 def _given(labels: LabelTable | None, paths: set[str]) -> dict[str, str]:
-    """The labels that files give, of pictures that have one alone; several are attributes, or words of several people."""
+    """The labels that files give, of pictures that have one alone; several are attributes, or several people's."""
     found: dict[str, set[str]] = {}
     if labels is not None:
         listed = labels.where(labels.col.line.is_not_null(), labels.col.form.is_in(["index", "name"]))

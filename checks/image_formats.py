@@ -35,8 +35,8 @@ _BOMB = 89_478_485
 def extension_mismatch(images: ImageTable) -> Iterator[Finding]:
     """The file is of another format than its name says.
 
-    Pillow and OpenCV look at the bytes and don't mind; a loader that goes by the name (`decode_png`, a glob for `*.png`)
-    fails on the file or leaves it out, and what is called PNG may have been compressed with loss.
+    Pillow and OpenCV look at the bytes and don't mind; a loader that goes by the name (`decode_png`, a glob for
+    `*.png`) fails on the file or leaves it out, and what is called PNG may have been compressed with loss.
 
     Fix: give the file the ending of its format.
     """

@@ -39,8 +39,8 @@ def non_ascii_path(images: ImageTable, masks: MaskTable | None) -> Iterator[Find
     """A path holds characters that not every library can open.
 
     Bytes that are no UTF-8 can't be printed, written to JSON or listed in a label file. On Windows `cv2.imread` gives
-    None for a path beyond its code page: harmless where a whole dataset is named so and its loader knows, a surprise where a few
-    files are.
+    None for a path beyond its code page: harmless where a whole dataset is named so and its loader knows, a surprise
+    where a few files are.
 
     Fix: rename the files; `cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)` opens any name on Windows.
     """

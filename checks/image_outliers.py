@@ -101,16 +101,17 @@ def outlying_channel_statistics(images: ImageTable, *, deviations: float = 6) ->
         middle, spread = images.usual(value)
         bound = max(deviations * spread, _LEVELS_APART)
         for image in rare(images, (value - middle).abs() > bound, showing(images), col.bits <= 8):
-            is_value = image.grey_mean if trait == "the brightness" else image.red_mean - image.blue_mean
-            said = f"{trait} is {is_value:.0f}, usually {middle:.0f} ± {spread:.0f}"
-            turned = abs((255 - is_value if trait == "the brightness" else -is_value) - middle) <= 2 * spread + 2
-            if turned:
-                said += ", as if inverted" if trait == "the brightness" else ", as if red and blue were swapped"
-            far.setdefault(image.path, []).append((abs(is_value - middle), said))
+            own = image.grey_mean if trait == "the brightness" else image.red_mean - image.blue_mean
+            words = f"{trait} is {own:.0f}, usually {middle:.0f} ± {spread:.0f}"
+            if abs((255 - own if trait == "the brightness" else -own) - middle) <= 2 * spread + 2:
+                words += ", as if inverted" if trait == "the brightness" else ", as if red and blue were swapped"
+            far.setdefault(image.path, []).append((abs(own - middle), words))
     for path, said in far.items():
-        _, words = max(said)
         yield Finding(
-            path, "{difference}", difference=words, fix="look at it beside the others, as the loader delivers it"
+            path,
+            "{difference}",
+            difference=max(said)[1],
+            fix="look at it beside the others, as the loader delivers it",
         )
 
 

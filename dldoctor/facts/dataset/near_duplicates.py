@@ -94,7 +94,8 @@ def _groups(fit: polars.DataFrame) -> Array:
         differ |= numpy.sqrt((apart**2).mean(axis=1)) > numpy.maximum(LEVELS, CONTRAST_SHARE * contrast)
         differ |= numpy.abs(contrasts[one] - contrasts[other]) > 0.1 * contrasts[one]
         differ |= numpy.abs(entropies[one] - entropies[other]) > ENTROPY
-        return ~differ
+        proved: Array = ~differ
+        return proved
 
     group = numpy.arange(len(fit))
     for start in range(0, 64, BAND):

@@ -45,7 +45,7 @@ class ImageTable(TableFact):
         **{
             name: kind
             for name, kind in Measurements.schema.items()
-            if name not in ("path", "role", "mtime_ns", "grey", "distinct", "fractional")
+            if name not in ("path", "role", "mtime_ns", "grey", "distinct", "fractional", "edges", "blended")
         },
     }
 
@@ -72,11 +72,13 @@ class ImageTable(TableFact):
     def usual(self, value: Any) -> tuple[float, float]:
         """The median of an expression over the decoded pictures, and how far they lie from it: the median distance, on
         the scale of a standard deviation. Both are what a few outliers don't move; (0, 0) where there is none."""
-        values = self.decoded.select(value.alias("value"))["value"].drop_nulls()
+        import numpy
+
+        values = self.decoded.select(value.cast(float).alias("value"))["value"].drop_nulls().to_numpy()
         if not len(values):
             return 0.0, 0.0
-        middle = float(values.median() or 0.0)
-        return middle, 1.4826 * float((values - middle).abs().median() or 0.0)
+        middle = float(numpy.median(values))
+        return middle, 1.4826 * float(numpy.median(numpy.abs(values - middle)))
 
     def counted(self, *columns: str) -> list[Any]:
         """The decoded pictures by these columns: their `count` and the `path` of the first, the most frequent first."""
@@ -97,3 +99,12 @@ class ImageTable(TableFact):
         folder = self.col.path.str.extract(r"([^/]+)/[^/]*$").alias("folder")
         groups = self.frame.filter(self.col.outcome == "decoded").group_by("mode", folder, maintain_order=True)
         return list(self.rows(groups.agg(self.col.path.len().alias("count").cast(int), self.col.path.first())))
+
+    def brightness_of_splits(self) -> list[Any]:
+        """`count`, `mean` and `deviation` of the pictures' mean grey levels in each `split`."""
+        grey = self.col.grey_mean
+        groups = self.frame.filter(self.col.split.is_not_null(), grey.is_not_null(), self.col.bits <= 8).group_by(
+            "split"
+        )
+        found = groups.agg(self.col.path.len().alias("count"), grey.mean().alias("mean"), grey.std().alias("deviation"))
+        return list(self.rows(found.sort("split")))

@@ -24,7 +24,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = pool.measure_all
 
     def spy(tasks: Any, *rest: Any, **options: Any) -> None:
-        names.extend(Path(path).name for path, _ in tasks)
+        names.extend(Path(path).name for path, *_ in tasks)
         real(tasks, *rest, **options)
 
     monkeypatch.setattr(pool, "measure_all", spy)
@@ -60,7 +60,7 @@ def test_a_killed_scan_is_taken_up_where_it_was(
     put(data, {f"{n:02}.jpg": photo(n) for n in range(8)})
     put(data, {"stall.jpg": photo(9)})
     code = (
-        "from pathlib import Path; import dldoctor; from dldoctor.facts.dataset import cache; cache.PART_ROWS = 2; "
+        "from pathlib import Path; import dldoctor; from dldoctor.facts.dataset import measurements; measurements.PART_ROWS = 2; "
         f"dldoctor.scan({str(data)!r}, resources=dldoctor.Resources(workers=1, cache=Path({str(store)!r})))"
     )
     killed = subprocess.Popen([sys.executable, "-c", code])
@@ -74,7 +74,7 @@ def test_a_killed_scan_is_taken_up_where_it_was(
     real = pool.measure_all
 
     def spy(tasks: Any, *rest: Any, **options: Any) -> None:
-        again.extend(Path(path).name for path, _ in tasks)
+        again.extend(Path(path).name for path, *_ in tasks)
         real(tasks, *rest, **options)
 
     monkeypatch.setattr(pool, "measure_all", spy)

@@ -38,12 +38,13 @@ Image.MAX_IMAGE_PIXELS = None  # judged here, by BOMB
 warnings.simplefilter("ignore")
 
 
-def measure(path: str, role: Role) -> Row:
-    """The columns of one file, and under `COPY` what `complete` makes the rest of; never raises for what the file
-    holds."""
+def measure(path: str, role: Role, offset: int = 0, length: int = -1) -> Row:
+    """The columns of one file, or of the part of an archive at `offset`, and under `COPY` what `complete` makes the rest
+    of; never raises for what the file holds."""
     try:
         with open(path, "rb", buffering=0) as file:
-            data = file.read()
+            file.seek(offset)
+            data = file.read(length)
     except OSError as error:
         return {"outcome": "unreadable", "message": os.strerror(error.errno) if error.errno else str(error)}
     row: Row = {"bytes_hash": xxhash.xxh3_128_hexdigest(data)}
@@ -97,10 +98,13 @@ def _jpeg(path: str, data: bytes, header: jpeg.JpegHeader) -> Row:
                 "rows_decoded": rows,
                 "ends_early": said.startswith("Premature end of JPEG file"),
             }
-        try:
-            small = jpeg.decode_small(data, header, strict=False)
-        except ValueError:  # a layout that TurboJPEG does not know, such as odd chroma sampling: Pillow may
-            return row | _by_pillow(path, data, "picture")
+        second = row | _by_pillow(path, data, "picture")
+        try:  # a layout that TurboJPEG does not know, such as odd chroma sampling, or more damage: Pillow knows
+            small = jpeg.decode_small(data, header, strict=False) if second["outcome"] == "decoded" else None
+        except ValueError:
+            small = None
+        if small is None:
+            return second
     if may_be_blurred(header.width, header.height, header.length, header.quality):
         row["edge_width"] = edge_width(jpeg.decode_grey(data))
     return {**row, "outcome": "decoded", "pixels_hash": f"j{header.coded:032x}", COPY: small}

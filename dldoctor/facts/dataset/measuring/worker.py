@@ -1,4 +1,4 @@
-"""A worker process: takes chunks of paths as lines of JSON on stdin, answers rows as lines of JSON on stdout.
+"""A worker process: takes chunks of tasks as lines of JSON on stdin, answers rows as lines of JSON on stdout.
 
 Started as `python -P -m dldoctor.facts.dataset.measuring.worker`: a process of our own rather than multiprocessing's,
 which would import the caller's `__main__` again and so asks every script for a guard.
@@ -37,8 +37,8 @@ def main() -> None:
     for line in sys.stdin:
         rows, last = [], time.monotonic()
         chunk = json.loads(line)
-        for number, (path, role) in enumerate(chunk, 1):
-            rows.append(measure(path, role))
+        for number, task in enumerate(chunk, 1):
+            rows.append(measure(*task))
             now = time.monotonic()
             if number == len(chunk) or now - last > FLUSH:
                 complete(rows)
