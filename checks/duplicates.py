@@ -101,7 +101,7 @@ def near_duplicate_image(alike: NearDuplicates) -> Iterator[Finding]:
     groups.sort(key=len, reverse=True)
     yield Finding(
         ".",
-        "{pictures} pictures in {groups} groups look alike",
+        "{pictures} pictures look alike, in groups of up to {largest}",
         pictures=sum(len(rows) for rows in groups),
         groups=len(groups),
         largest=len(groups[0]),
@@ -129,7 +129,7 @@ def near_duplicate_leak(alike: NearDuplicates) -> Iterator[Finding]:
     pairs = [_across(rows) for rows in groups]
     yield Finding(
         ".",
-        "{count} pictures of {split} look like one of another split ({groups} groups)",
+        "pictures of {split} that look like one of another split: {count}",
         count=len(leaked),
         split=last,
         groups=len(groups),

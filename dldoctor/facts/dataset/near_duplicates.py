@@ -26,7 +26,7 @@ CROWD = 64
 PORTION = 1 << 15
 #: what two thumbnails may differ by, as a share of their contrast and in levels; levels that the mean of a channel may;
 #: bits that the entropy may
-CONTRAST_SHARE, LEVELS, COLOUR, ENTROPY = 0.12, 2.0, 8.0, 0.5
+CONTRAST_SHARE, LEVELS, COLOUR, ENTROPY = 0.12, 2.0, 8.0, 1.0
 
 
 class NearDuplicates(TableFact):
@@ -80,6 +80,9 @@ def _groups(fit: polars.DataFrame) -> Array:
 
     import numpy
 
+    group = numpy.arange(len(fit))
+    if not len(fit):
+        return group
     hashes = fit["perceptual_hash"].to_numpy()
     thumbnails = numpy.frombuffer(base64.b64decode("".join(fit["thumbnail"])), numpy.uint8).reshape(len(fit), -1)
     colours = fit.select("red_mean", "green_mean", "blue_mean").to_numpy()
@@ -97,7 +100,6 @@ def _groups(fit: polars.DataFrame) -> Array:
         proved: Array = ~differ
         return proved
 
-    group = numpy.arange(len(fit))
     for start in range(0, 64, BAND):
         for pairs in _neighbours(hashes, start):
             one, other = pairs

@@ -39,8 +39,8 @@ warnings.simplefilter("ignore")
 
 
 def measure(path: str, role: Role, offset: int = 0, length: int = -1) -> Row:
-    """The columns of one file, or of the part of an archive at `offset`, and under `COPY` what `complete` makes the rest
-    of; never raises for what the file holds."""
+    """The columns of one file, or of the part of an archive at `offset`; under `COPY`, what `complete` takes up. Never
+    raises for what the file holds."""
     try:
         with open(path, "rb", buffering=0) as file:
             file.seek(offset)
