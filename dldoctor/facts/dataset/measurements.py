@@ -65,6 +65,7 @@ class Measurements(TableFact):
         "entropy": "Float64",
         "dark_share": "Float64",
         "bright_share": "Float64",
+        "edge_width": "Float64",
         "grey": "Boolean",
         "distinct": "Int64",
         "fractional": "Boolean",
