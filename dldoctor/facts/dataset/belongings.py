@@ -109,7 +109,7 @@ def _table(data: bytes, names: _Names) -> tuple[int, bytes] | None:
         for column in range(_COLUMNS)
     }
     mark, column = max(hits, key=lambda key: hits[key])  # the first of the best
-    if 2 * hits[mark, column] < len(sample) - 1:
+    if 5 * hits[mark, column] < 4 * (len(sample) - 1):
         return None  # a header may stand before them; a file of boxes has numbers that look like names
     kept = [record for record in records if not names.leaves(_cell(record, mark, column))]
     if len(kept) == len(records):
@@ -131,7 +131,7 @@ def _records(text: str) -> Iterator[str]:
 def _cell(record: str, mark: str, column: int) -> str:
     """One cell of a record; nothing where it has fewer."""
     line = record.strip("\ufeff\r\n")
-    cells = next(csv.reader([line], delimiter=mark), []) if '"' in line else line.split(mark)
+    cells = next(csv.reader(io.StringIO(line, newline=""), delimiter=mark), []) if '"' in line else line.split(mark)
     return cells[column] if column < len(cells) else ""
 
 
