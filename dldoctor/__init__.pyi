@@ -14,10 +14,10 @@ from .fact import TableFact as TableFact
 from .fact import Unavailable as Unavailable
 from .facts.classes import ClassCount as ClassCount
 from .facts.dataset.labels import LabelTable as LabelTable
-from .facts.dataset.layout import ClassFolder as ClassFolder
 from .facts.dataset.layout import Layout as Layout
 from .facts.dataset.masks import MaskTable as MaskTable
 from .facts.dataset.pictures import ImageTable as ImageTable
+from .facts.dataset.samples import ClassFolder as ClassFolder
 from .facts.dataset.splits import SplitTable as SplitTable
 from .facts.live.items import Failure as Failure
 from .facts.live.items import Item as Item

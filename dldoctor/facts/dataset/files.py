@@ -30,12 +30,15 @@ _name = attrgetter("name")
 
 
 class File(NamedTuple):
-    """A file; `path` is relative to the root with forward slashes, as the system gave it. A tuple, as the cheapest of
-    what there is one of for each file."""
+    """A file; `path` is relative to the root with forward slashes, as the system gave it. A member of a tar archive has
+    the path `shard.tar/member`, and lies `offset` bytes into the file `archive`. A tuple, as the cheapest of what there
+    is one of for each file."""
 
     path: str
     size: int
     mtime_ns: int
+    archive: str = ""
+    offset: int = 0
 
     @property
     def name(self) -> str:

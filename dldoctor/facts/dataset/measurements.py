@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import polars
 
     from dldoctor.facts.dataset.cache import MeasurementCache
+    from dldoctor.facts.dataset.pool import Task
 
 #: a frame is made of this many rows, or of those of this many seconds, whichever comes first
 PART_ROWS, PART_SECONDS = 5000, 5.0
@@ -40,14 +41,30 @@ class Measurements(TableFact):
         "mode": "String",
         "bits": "Int64",
         "orientation": "Int64",
+        "exif": "Boolean",
+        "quality": "Int64",
+        "frames": "Int64",
         "rows_decoded": "Int64",
         "ends_early": "Boolean",
         "head": "String",
         "blank": "Boolean",
         "bytes_hash": "String",
         "pixels_hash": "String",
+        "perceptual_hash": "UInt64",
+        "thumbnail": "String",
         "grey_mean": "Float64",
         "grey_deviation": "Float64",
+        "red_mean": "Float64",
+        "red_deviation": "Float64",
+        "green_mean": "Float64",
+        "green_deviation": "Float64",
+        "blue_mean": "Float64",
+        "blue_deviation": "Float64",
+        "darkest": "Float64",
+        "brightest": "Float64",
+        "entropy": "Float64",
+        "dark_share": "Float64",
+        "bright_share": "Float64",
         "grey": "Boolean",
         "distinct": "Int64",
         "fractional": "Boolean",
@@ -98,7 +115,7 @@ class Measurements(TableFact):
         root = str(dataset.path)
         try:
             measure_all(
-                [(f"{root}/{files[number][0].path}", files[number][1]) for number in todo],
+                [_task(root, *files[number]) for number in todo],
                 [max(0, files[number][0].size) for number in todo],
                 resources,
                 done,
@@ -159,3 +176,9 @@ class _Fresh:
         self.frames.append(frame)
         if self.cache is not None:
             self.cache.write(frame.drop("number").filter(~polars.col("outcome").is_in(PASSING)))
+
+
+def _task(root: str, file: File, role: str) -> Task:
+    if file.archive:
+        return (f"{root}/{file.archive}", role, file.offset, file.size)
+    return (f"{root}/{file.path}", role)

@@ -22,7 +22,15 @@ class ImageTable(TableFact):
         rows_decoded, ends_early: of a failed file, rows before the fault and whether its end was met too soon.
         head, blank: of an unidentified file, its first bytes (base64) and whether all are zero.
         bytes_hash: of the file. pixels_hash: equal for equal pixels, whatever the metadata.
-        grey_mean, grey_deviation: of the small grey picture, 0 to 255 for 8 bits.
+        exif: whether there is any. quality: of a JPEG, 1 to 100, by its luminance table. frames: of an animation, or
+            pages.
+
+        The rest is measured on a small copy (an eighth of the size, more of a small picture), alpha left out:
+        perceptual_hash: 64 bits that a new size or another encoding hardly changes. thumbnail: 12 x 12 grey, base64.
+        grey_mean, grey_deviation, red_mean, ...: in the file's own levels, 0 to 255 for 8 bits; no colours for a grey
+            picture. Deviations are smaller than the full picture's.
+        darkest, brightest: levels (of pictures that are not of 8 bits, the full picture's). entropy: of the histogram,
+            0 to 8 bits. dark_share, bright_share: of pixels that are nearly black and nearly white; 8 bits alone.
     """
 
     waiting_for: ClassVar[str] = "the pictures to be decoded"

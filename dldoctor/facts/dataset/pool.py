@@ -17,8 +17,8 @@ from typing import Any
 
 from dldoctor.resources import Resources
 
-#: (path to open, role)
-Task = tuple[str, str]
+#: what `decode.measure` is called with: path to open, role; for a member of an archive its offset and length, too
+Task = tuple[str, str] | tuple[str, str, int, int]
 Row = dict[str, Any]
 
 #: files handed to a worker at once

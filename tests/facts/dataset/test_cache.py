@@ -24,7 +24,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = pool.measure_all
 
     def spy(tasks: Any, *rest: Any, **options: Any) -> None:
-        names.extend(Path(path).name for path, _ in tasks)
+        names.extend(Path(path).name for path, *_ in tasks)
         real(tasks, *rest, **options)
 
     monkeypatch.setattr(pool, "measure_all", spy)
@@ -74,7 +74,7 @@ def test_a_killed_scan_is_taken_up_where_it_was(
     real = pool.measure_all
 
     def spy(tasks: Any, *rest: Any, **options: Any) -> None:
-        again.extend(Path(path).name for path, _ in tasks)
+        again.extend(Path(path).name for path, *_ in tasks)
         real(tasks, *rest, **options)
 
     monkeypatch.setattr(pool, "measure_all", spy)

@@ -1,0 +1,64 @@
+"""torchvision's ImageFolder: one folder of pictures for each class."""
+
+from __future__ import annotations
+
+from dldoctor.facts.dataset.files import LOADABLE, Folder
+from dldoctor.facts.dataset.layouts.recognition import Search, layout, listed
+from dldoctor.facts.dataset.names import is_images, is_masks, is_part
+from dldoctor.facts.dataset.samples import ClassFolder, Contents, Picture
+
+
+@layout(
+    "imagefolder",
+    order=70,
+    title="ImageFolder",
+    wants="one folder of pictures for each class, perhaps inside train/ and val/",
+)
+def class_folders(search: Search) -> Contents | None:
+    labelled = [(split, base) for split, base in search.bases if search.told or _holds_classes(base)]
+    names = {folder.name for _, base in labelled for folder in base.bearing}
+    enough = len(names) > 1 or len(labelled) > 1
+    if not (names and (enough or search.told)):
+        return None
+    beside = [folder for _, base in labelled for folder in base.folders if not folder.all_pictures]
+    if not search.told and any(is_masks(folder.name) and folder.all_others for folder in beside):
+        return None  # annotations/ or labels/ beside them: these folders are parts, not classes
+    pictures: list[Picture] = []
+    classes: list[ClassFolder] = []
+    for split, base in search.bases:
+        if (split, base) not in labelled:
+            pictures += [Picture(file, split) for file in base.all_pictures]
+            continue
+        classes += [_class_folder(split, folder, stray=False) for folder in base.folders]
+        classes += [_class_folder(split, folder, stray=True) for folder in base.strays]
+        for folder in base.folders:
+            pictures += [Picture(file, split, folder.name) for file in folder.all_pictures]
+    where = f"each of {listed([base.shown for _, base in labelled])}" if labelled[0][0] else labelled[0][1].shown
+    return Contents(
+        f"{len(names)} folders of pictures in {where}",
+        (*pictures, *search.beside(pictures)),
+        class_folders=tuple(classes),
+    )
+
+
+def _holds_classes(base: Folder) -> bool:
+    inside = sum(len(folder.all_pictures) for folder in base.bearing)
+    names = [folder.name for folder in base.bearing]
+    return inside > len(base.pictures) and not all(map(is_part, names)) and not all(map(is_images, names))
+
+
+def _class_folder(split: str | None, folder: Folder, stray: bool) -> ClassFolder:
+    files = (*folder.all_pictures, *folder.all_others)
+    endings: dict[str, int] = {}
+    for file in files:
+        ending = file.name.rpartition(".")[2].lower() if "." in file.name[1:] else ""
+        endings[ending] = endings.get(ending, 0) + 1
+    return ClassFolder(
+        folder.shown,
+        split,
+        folder.name,
+        len(folder.all_pictures),
+        sum(file.name.lower().endswith(LOADABLE) for file in files),
+        tuple(sorted(endings, key=lambda ending: -endings[ending])),
+        stray,
+    )

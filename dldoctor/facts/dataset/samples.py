@@ -1,0 +1,61 @@
+"""What a dataset is made of, once its layout is known: pictures, class folders, pairs, label files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dldoctor.facts.dataset.annotations import LabelFile
+from dldoctor.facts.dataset.files import File
+from dldoctor.facts.dataset.pairing import MaskPair
+
+
+@dataclass(frozen=True)
+class ClassFolder:
+    """A folder that torchvision's ImageFolder takes for a class; `loadable` are the files it would load."""
+
+    path: str
+    split: str | None
+    name: str
+    pictures: int
+    loadable: int
+    #: endings of its files, most frequent first
+    endings: tuple[str, ...] = ()
+    stray: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file with its split and, by its folder, its class."""
+
+    file: File
+    split: str | None
+    label: str | None = None
+    #: the annotation file of this picture alone (YOLO's .txt, Pascal VOC's .xml), which goes where the picture goes
+    companion: File | None = None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a layout makes of a folder, and by what it was recognised."""
+
+    by: str
+    pictures: tuple[Picture, ...] = ()
+    pairs: tuple[MaskPair, ...] = ()
+    class_folders: tuple[ClassFolder, ...] = ()
+    label_files: tuple[LabelFile, ...] = ()
+
+    @property
+    def masks(self) -> tuple[File, ...]:
+        return tuple({pair.mask.path: pair.mask for pair in self.pairs if pair.mask}.values())
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        order = ["train", "val", "test"]
+        found = dict.fromkeys(picture.split for picture in self.pictures if picture.split)
+        return tuple(sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name)))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that folders or rows name, in the order of their names."""
+        folders = {folder.name for folder in self.class_folders if not folder.stray and folder.pictures}
+        return tuple(sorted(folders or {row.text for file in self.label_files for row in file.rows if row.text}))
