@@ -18,7 +18,30 @@ from dldoctor.resources import Resources
 
 #: endings that promise a picture, in small letters
 PICTURE = frozenset(
-    "jpg jpeg jpe jfif png apng bmp dib gif tif tiff webp pbm pgm pnm ppm avif heic heif jp2 j2k tga".split()
+    [
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "png",
+        "apng",
+        "bmp",
+        "dib",
+        "gif",
+        "tif",
+        "tiff",
+        "webp",
+        "pbm",
+        "pgm",
+        "pnm",
+        "ppm",
+        "avif",
+        "heic",
+        "heif",
+        "jp2",
+        "j2k",
+        "tga",
+    ]
 )
 #: endings that torchvision's ImageFolder reads (torchvision.datasets.folder.IMG_EXTENSIONS)
 LOADABLE = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
