@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dldoctor.facts.dataset.annotated import Fault
 from dldoctor.facts.dataset.files import File, Folder
 from dldoctor.facts.dataset.names import split_and_rest, split_of
 
@@ -35,13 +36,16 @@ MANY = 16
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One row of a label file: the picture it names and the text of its label; `line` counts from 1."""
+    """One row of a label file: the picture it names and the text of its label; `line` counts from 1, and is None for
+    a sample of an archive. `name` is what it names in vain, `near` a picture of nearly that name."""
 
     source: str
-    line: int
+    line: int | None
     picture: str | None
     split: str | None
     text: str
+    name: str = ""
+    near: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class LabelFile:
     rows: tuple[LabelRow, ...]
     #: whether the header says that this is a class
     named: bool
+    faults: tuple[Fault, ...] = ()
+    #: (file, sheet that is read, other sheet, its rows) for sheets that name pictures, too
+    unread_sheets: tuple[tuple[str, str, str, int], ...] = ()
 
 
 def label_files(base: Folder, root: Path, pictures: Sequence[File], split: str | None = None) -> list[LabelFile]:

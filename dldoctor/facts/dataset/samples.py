@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dldoctor.facts.dataset.annotated import Annotated
 from dldoctor.facts.dataset.annotations import LabelFile
 from dldoctor.facts.dataset.files import File
 from dldoctor.facts.dataset.pairing import MaskPair
@@ -43,6 +44,7 @@ class Contents:
     pairs: tuple[MaskPair, ...] = ()
     class_folders: tuple[ClassFolder, ...] = ()
     label_files: tuple[LabelFile, ...] = ()
+    annotated: Annotated | None = None
 
     @property
     def masks(self) -> tuple[File, ...]:
@@ -56,6 +58,8 @@ class Contents:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes that folders or rows name, in the order of their names."""
+        """The classes in the order of their indices: as annotations say, or by the names of folders and rows."""
+        if self.annotated is not None and self.annotated.classes:
+            return self.annotated.classes
         folders = {folder.name for folder in self.class_folders if not folder.stray and folder.pictures}
         return tuple(sorted(folders or {row.text for file in self.label_files for row in file.rows if row.text}))

@@ -1,0 +1,91 @@
+"""What is to be said of annotation files as files: broken ones, what they name in vain, what they leave out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from dldoctor.fact import Fact, Unavailable
+from dldoctor.facts.dataset.annotated import Fault, Missing
+from dldoctor.facts.dataset.layout import Inventory
+from dldoctor.facts.dataset.lookup import folder_of
+
+#: paths kept of the pictures of one folder that have no annotation
+_KEPT = 1000
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """A folder in which some pictures are named by no annotation."""
+
+    folder: str
+    split: str | None
+    labelled: int
+    unlabelled: int
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UnreadSheet:
+    """A sheet of a workbook that names pictures, too, and is not the one that is read."""
+
+    path: str
+    read: str
+    name: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class AnnotationFiles(Fact):
+    """All annotation files together. `named` is how many pictures each names; one that is for a single picture (YOLO,
+    Pascal VOC) is counted and not listed."""
+
+    waiting_for: ClassVar[str] = "the annotation files"
+
+    kind: str
+    count: int
+    named: tuple[tuple[str, int], ...] = ()
+    faults: tuple[Fault, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    unlabelled: tuple[Unlabelled, ...] = ()
+    unread_sheets: tuple[UnreadSheet, ...] = ()
+
+    @classmethod
+    def gather(cls, inventory: Inventory) -> Self:
+        annotated = inventory.annotated
+        if annotated is None and not inventory.label_files:
+            raise Unavailable("the dataset has no annotation files")
+        if annotated is not None:
+            return cls(
+                inventory.kind,
+                len(annotated.sources),
+                tuple((path, count) for path, count in annotated.sources if count > 1),
+                annotated.faults,
+                annotated.missing,
+                _unlabelled(inventory, annotated.named),
+            )
+        rows = [row for file in inventory.label_files for row in file.rows]
+        return cls(
+            inventory.kind,
+            len(inventory.label_files),
+            tuple((file.path, len(file.rows)) for file in inventory.label_files),
+            tuple(fault for file in inventory.label_files for fault in file.faults),
+            tuple(Missing(row.source, row.line, row.name, row.near, row.split) for row in rows if row.name),
+            _unlabelled(inventory, frozenset(row.picture for row in rows if row.picture)),
+            tuple(UnreadSheet(*sheet) for file in inventory.label_files for sheet in file.unread_sheets),
+        )
+
+
+def _unlabelled(inventory: Inventory, named: frozenset[str]) -> tuple[Unlabelled, ...]:
+    labelled: dict[tuple[str, str | None], int] = {}
+    without: dict[tuple[str, str | None], list[str]] = {}
+    for picture in inventory.pictures:
+        place = (folder_of(picture.file), picture.split)
+        if picture.file.path in named:
+            labelled[place] = labelled.get(place, 0) + 1
+        else:
+            without.setdefault(place, []).append(picture.file.shown)
+    return tuple(
+        Unlabelled(folder or ".", split, labelled.get((folder, split), 0), len(paths), tuple(paths[:_KEPT]))
+        for (folder, split), paths in without.items()
+    )
