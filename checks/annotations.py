@@ -80,7 +80,7 @@ def _gone(kind: str, source: str, gone: list[Missing], of: int | None) -> Findin
         else "names {count} files that are not there, of {all}"
     )
     if near:
-        template += "; {near} of them differ from a file in case or ending" if len(gone) > 1 else "; {like} is"
+        template += "; {near} of them but for case or ending" if len(gone) > 1 else "; {like} is"
     alone = kind == "yolo" and of is None and gone[0].line is None and source.endswith(".txt")
     columns: dict[str, list[str | int]] = {
         "line": [entry.line or "" for entry in (near or gone)[:_SHOWN]],
@@ -100,7 +100,8 @@ def _gone(kind: str, source: str, gone: list[Missing], of: int | None) -> Findin
         show=Table(tuple(filled), tuple(zip(*filled.values(), strict=True))) if len(gone) > 1 else (),
         # a YOLO label without its picture is passed over: a sample lost, no crash
         severity=Severity.WARNING if alone else Severity.ERROR,
-        fix="rename them: upper and lower case and the ending are part of a name on Linux"
+        fix="rename them: on Linux, case and ending are part of a name"
+        + ("; fetch the others, or take them out of the annotations" if len(near) < len(gone) else "")
         if near
         else "fetch the file, or take what names it out of the annotations",
     )

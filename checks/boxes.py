@@ -42,7 +42,7 @@ def degenerate_box(boxes: BoxTable) -> Iterator[Finding]:
         first = group.rows[0]
         yield Finding(
             _place(group),
-            "{count} of {of} boxes have no area: {box}" if group.of > 1 else "its only box has no area: {box}",
+            "{count} of {of} boxes have no area: {box}" if group.count > 1 else "a box has no area: {box}",
             **_counted(group),
             box=_written(first),
             show=_table(group),
@@ -81,7 +81,9 @@ def box_outside_image(boxes: BoxTable, *, by_design: float = 0.05) -> Iterator[F
         whole = group.count > by_design * group.of and all(map(_middle_inside, group.rows))
         yield Finding(
             _place(group),
-            "{count} of {of} boxes reach beyond their pictures: {box} in {width} x {height}",
+            "{count} of {of} boxes reach beyond their pictures: {box} in {width} x {height}"
+            if group.count > 1
+            else "a box reaches beyond its picture: {box} in {width} x {height}",
             **_counted(group),
             box=_corners(first),
             width=first.width,
@@ -190,7 +192,9 @@ def duplicate_box(boxes: BoxTable) -> Iterator[Finding]:
         first = group.rows[0]
         yield Finding(
             _place(group),
-            "{count} of {of} boxes stand there twice: {box}, {name}",
+            "{count} of {of} boxes stand there twice: {box}, {name}"
+            if group.count > 1
+            else "a box stands there twice: {box}, {name}",
             **{**_counted(group), "of": sizes.get(group.path, group.of)},
             box=_written(first),
             name=_class(first),

@@ -62,26 +62,28 @@ class AnnotationFiles(Fact):
                 tuple((path, count) for path, count in annotated.sources if count > 1),
                 annotated.faults,
                 annotated.missing,
-                _unlabelled(inventory, annotated.named),
+                _unlabelled(inventory, annotated.named, annotated.missing),
             )
         rows = [row for file in inventory.label_files for row in file.rows]
+        missing = tuple(Missing(row.source, row.line, row.name, row.near, row.split) for row in rows if row.name)
         return cls(
             inventory.kind,
             len(inventory.label_files),
             tuple((file.path, len(file.rows)) for file in inventory.label_files),
             tuple(fault for file in inventory.label_files for fault in file.faults),
-            tuple(Missing(row.source, row.line, row.name, row.near, row.split) for row in rows if row.name),
-            _unlabelled(inventory, frozenset(row.picture for row in rows if row.picture)),
+            missing,
+            _unlabelled(inventory, frozenset(row.picture for row in rows if row.picture), missing),
             tuple(UnreadSheet(*sheet) for file in inventory.label_files for sheet in file.unread_sheets),
         )
 
 
-def _unlabelled(inventory: Inventory, named: frozenset[str]) -> tuple[Unlabelled, ...]:
+def _unlabelled(inventory: Inventory, named: frozenset[str], missing: tuple[Missing, ...]) -> tuple[Unlabelled, ...]:
+    meant = {entry.near for entry in missing if entry.near}  # named, if not by its exact name
     labelled: dict[tuple[str, str | None], int] = {}
     without: dict[tuple[str, str | None], list[str]] = {}
     for picture in inventory.pictures:
         place = (folder_of(picture.file), picture.split)
-        if picture.file.path in named:
+        if picture.file.path in named or picture.file.shown in meant:
             labelled[place] = labelled.get(place, 0) + 1
         else:
             without.setdefault(place, []).append(picture.file.shown)

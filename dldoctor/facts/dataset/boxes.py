@@ -12,7 +12,7 @@ from dldoctor.facts.dataset.layout import Inventory
 from dldoctor.facts.dataset.measurements import Measurements
 
 #: where as many label files of a folder have the same fault, and most of them, the fault is the folder's
-_MANY = 20
+_MANY = 5
 #: rows kept of a group
 _KEPT = 100
 #: how far a coordinate may lie outside of the picture: in pixels, and for YOLO as a share of its side, which is what

@@ -123,12 +123,14 @@ def _classes(sources: list[_Source]) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def _missing(source: _Source, found: list[File | None], lookup: Lookup) -> Iterator[Missing]:
+def _missing(source: _Source, found: list[File | None], lookup: Lookup) -> list[Missing]:
+    """What a file names in vain. One none of whose pictures are here is for a part that was never fetched."""
+    entries = []
     for name, file in zip(source.read.names, found, strict=True):
-        if file is None:
-            yield Missing(source.file.shown, None, name, lookup.near(name), source.split)
-        elif "\\" in name:
-            yield Missing(source.file.shown, None, name, file.shown, source.split)
+        if file is None or "\\" in name:
+            near = lookup.near(name) if file is None else file.shown
+            entries.append(Missing(source.file.shown, None, name, near, source.split))
+    return entries if any(found) or any(entry.near for entry in entries) else []
 
 
 def _boxes(
