@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from dldoctor.facts.dataset.files import File
+from dldoctor.facts.dataset.names import is_images
 
 
 class Lookup:
@@ -18,8 +19,9 @@ class Lookup:
             self.by_name.setdefault(file.name, []).append(file)
         self._near: dict[str, File] = {}
 
-    def find_all(self, names: Sequence[str], beside: str = "", splits: dict[str, str] | None = None,
-                 split: str | None = None) -> list[File | None]:  # fmt: skip
+    def find_all(
+        self, names: Sequence[str], beside: str = "", splits: dict[str, str] | None = None, split: str | None = None
+    ) -> list[File | None]:
         """The picture for each name of one annotation file, None where there is none.
 
         Names may start from a folder that is not the dataset's: as many leading folders are dropped, for all names
@@ -52,12 +54,14 @@ class Lookup:
             return [files[0] if files else None for files in found]
         homes = Counter(folder_of(file) for files in found for file in files)
 
-        def likely(file: File) -> tuple[bool, bool, int, str]:
+        def likely(file: File) -> tuple[bool, bool, int, bool, int, str]:
             home = folder_of(file)
             return (
                 split is not None and splits.get(file.path) == split,
-                home == beside or home.startswith(beside + "/"),
+                bool(beside) and (home + "/").startswith(beside + "/"),
                 homes[home],
+                is_images(home.rpartition("/")[2]),
+                file.size,  # rather the picture than its thumbnail
                 file.path,
             )
 
