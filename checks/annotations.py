@@ -201,8 +201,7 @@ def unread_sheets(annotations: AnnotationFiles) -> Iterator[Finding]:
     for path, sheets in by_path.items():
         yield Finding(
             path,
-            "holds labels in {count} more sheets than {read}: {names}",
-            count=len(sheets),
+            "besides the sheet {read}, more hold labels that nobody reads: {names}",
             read=read[path],
             names=", ".join(name for name, _ in sheets),
             show=Table(("sheet", "rows"), tuple(sheets)),

@@ -7,8 +7,9 @@ from typing import ClassVar, Self
 
 from dldoctor.fact import Fact, Unavailable
 from dldoctor.facts.dataset.annotated import Fault, Missing
+from dldoctor.facts.dataset.label_tables import LabelRow
 from dldoctor.facts.dataset.layout import Inventory
-from dldoctor.facts.dataset.lookup import folder_of
+from dldoctor.facts.dataset.lookup import Lookup, folder_of
 
 #: paths kept of the pictures of one folder that have no annotation
 _KEPT = 1000
@@ -65,7 +66,7 @@ class AnnotationFiles(Fact):
                 _unlabelled(inventory, annotated.named, annotated.missing),
             )
         rows = [row for file in inventory.label_files for row in file.rows]
-        missing = tuple(Missing(row.source, row.line, row.name, row.near, row.split) for row in rows if row.name)
+        missing = _missing_of_tables(inventory, [row for row in rows if row.name])
         return cls(
             inventory.kind,
             len(inventory.label_files),
@@ -75,6 +76,11 @@ class AnnotationFiles(Fact):
             _unlabelled(inventory, frozenset(row.picture for row in rows if row.picture), missing),
             tuple(UnreadSheet(*sheet) for file in inventory.label_files for sheet in file.unread_sheets),
         )
+
+
+def _missing_of_tables(inventory: Inventory, rows: list[LabelRow]) -> tuple[Missing, ...]:
+    lookup = Lookup(picture.file for picture in inventory.pictures if rows)
+    return tuple(Missing(row.source, row.line, row.name, lookup.near(row.name), row.split) for row in rows)
 
 
 def _unlabelled(inventory: Inventory, named: frozenset[str], missing: tuple[Missing, ...]) -> tuple[Unlabelled, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dldoctor.facts.dataset.annotated import Annotated
-from dldoctor.facts.dataset.annotations import LabelFile
 from dldoctor.facts.dataset.files import File
+from dldoctor.facts.dataset.label_tables import LabelFile
 from dldoctor.facts.dataset.pairing import MaskPair
 
 
