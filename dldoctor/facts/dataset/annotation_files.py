@@ -53,28 +53,26 @@ class AnnotationFiles(Fact):
 
     @classmethod
     def gather(cls, inventory: Inventory) -> Self:
-        annotated = inventory.annotated
-        if annotated is None and not inventory.label_files:
+        annotated, tables = inventory.annotated, inventory.label_files
+        if annotated is None and not tables:
             raise Unavailable("the dataset has no annotation files")
-        if annotated is not None:
-            return cls(
-                inventory.kind,
-                len(annotated.sources),
-                tuple((path, count) for path, count in annotated.sources if count > 1),
-                annotated.faults,
-                annotated.missing,
-                _unlabelled(inventory, annotated.named, annotated.missing),
-            )
-        rows = [row for file in inventory.label_files for row in file.rows]
+        rows = [row for file in tables for row in file.rows]
         missing = _missing_of_tables(inventory, [row for row in rows if row.name])
+        faults = tuple(fault for file in tables for fault in file.faults)
+        named = frozenset(row.picture for row in rows if row.picture)
+        sources = tuple((file.path, len(file.rows)) for file in tables)
+        if annotated is not None:
+            missing, faults = annotated.missing + missing, annotated.faults + faults
+            named |= annotated.named
+            sources = annotated.sources + sources
         return cls(
             inventory.kind,
-            len(inventory.label_files),
-            tuple((file.path, len(file.rows)) for file in inventory.label_files),
-            tuple(fault for file in inventory.label_files for fault in file.faults),
+            len(sources),
+            tuple((path, count) for path, count in sources if count > 1),
+            faults,
             missing,
-            _unlabelled(inventory, frozenset(row.picture for row in rows if row.picture), missing),
-            tuple(UnreadSheet(*sheet) for file in inventory.label_files for sheet in file.unread_sheets),
+            _unlabelled(inventory, named, missing),
+            tuple(UnreadSheet(*sheet) for file in tables for sheet in file.unread_sheets),
         )
 
 
