@@ -12,7 +12,7 @@ import numpy
 import simplejpeg
 import xxhash
 
-from dldoctor.facts.dataset.measuring.statistics import fraction
+from dldoctor.facts.dataset.measuring.statistics import fraction, whole
 
 #: start-of-frame markers; C4 (tables), C8 (reserved) and CC (arithmetic conditioning) lie between them
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -164,6 +164,7 @@ def decode_small(data: bytes, header: JpegHeader, strict: bool) -> Any:
         min_factor=factor,
         strict=strict,
     )
+    small = whole(small, header.width, header.height, factor)
     return small if header.mode == "RGB" else small[:, :, 0]
 
 
