@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dldoctor.fact import TableFact
@@ -64,7 +65,7 @@ class ImageTable(TableFact):
         frame = measurements.of("picture").join(sorted_in, on="path", how="left", maintain_order="left")
         return cls(frame.select(list(cls.schema)))
 
-    @property
+    @cached_property
     def decoded(self) -> polars.DataFrame:
         """The pictures that were decoded."""
         return self.frame.filter(self.col.outcome == "decoded")
