@@ -127,14 +127,17 @@ def unreadable_image(images: ImageTable, masks: MaskTable | None) -> Iterator[Fi
             fix=Quarantine((image.path,)),
         )
     for image in _files(images, masks, images.col.outcome == "unreadable"):
-        linked = image.size == -1
+        if image.size == -1:
+            reason = "it is a link to a file that is not there"
+            fix = "put the file it points at back, or remove the link"
+        else:
+            reason, fix = image.message, "make it readable for the user who trains: chmod u+r FILE"
+        yield Finding(image.path, "can't be opened: {reason}", reason=reason, fix=fix)
+    for image in _files(images, masks, images.col.outcome == "gone"):
         yield Finding(
             image.path,
-            "can't be opened: {reason}",
-            reason="it is a link to a file that is not there" if linked else image.message,
-            fix="put the file it points at back, or remove the link"
-            if linked
-            else f"make it readable: chmod u+r {image.path}",
+            "was there when the scan began and is gone now",
+            fix="let what is changing the dataset finish, and scan again",
         )
     rare = list(_files(images, masks, images.col.outcome == "unsupported"))
     if rare:

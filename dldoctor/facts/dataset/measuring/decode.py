@@ -45,6 +45,8 @@ def measure(path: str, role: Role, offset: int = 0, length: int = -1) -> Row:
         with open(path, "rb", buffering=0) as file:
             file.seek(offset)
             data = file.read(length)
+    except FileNotFoundError:
+        return {"outcome": "unreadable" if os.path.islink(path) else "gone", "message": "no such file"}
     except OSError as error:
         return {"outcome": "unreadable", "message": os.strerror(error.errno) if error.errno else str(error)}
     row: Row = {"bytes_hash": xxhash.xxh3_128_hexdigest(data)}
