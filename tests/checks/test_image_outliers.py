@@ -94,12 +94,12 @@ def test_a_red_flower_among_green_ones_is_no_swap() -> None:
 
 def test_sizes_that_vary_are_information_and_an_exception_is_a_warning() -> None:
     varied = ImageTable.from_rows([photo(n) | {"width": 200 + n} for n in range(60)])
-    assert [finding.severity for finding in mixed_sizes(varied)] == [Severity.INFO]
+    assert [finding.severity for finding in mixed_sizes(varied, None)] == [Severity.INFO]
     odd = ImageTable.from_rows([photo(n) | ({"width": 200} if n == 7 else {}) for n in range(60)])
-    assert [(finding.severity, finding.evidence["count"]) for finding in mixed_sizes(odd)] == [(None, 1)]
+    assert [(finding.severity, finding.evidence["count"]) for finding in mixed_sizes(odd, None)] == [(None, 1)]
     turned = ImageTable.from_rows([photo(n) | ({"width": 240, "height": 320} if n == 7 else {}) for n in range(60)])
-    assert [finding.severity for finding in mixed_sizes(turned)] == [Severity.INFO]
-    assert told(mixed_sizes) == []
+    assert [finding.severity for finding in mixed_sizes(turned, None)] == [Severity.INFO]
+    assert told(lambda images: mixed_sizes(images, None)) == []
 
 
 def test_many_of_a_kind_are_one_finding() -> None:
