@@ -216,5 +216,7 @@ def high_bit_depth(images: ImageTable) -> Iterator[Finding]:
         most=most,
         example=first.path,
         show=Table(("mode", "pictures", "darkest", "brightest"), rows),
-        fix=f'np.asarray(Image.open(path), dtype=np.float32) / {most:g}, not .convert("RGB")',
+        fix="np.asarray(Image.open(path), dtype=np.float32)"
+        + (f" / {most:g}" if most > 1 else "")
+        + ', not .convert("RGB")',
     )

@@ -47,7 +47,9 @@ def whole(copy: Array, width: int, height: int, factor: int) -> Array:
 def small_copy(image: Image.Image) -> tuple[Array, Row]:
     """A decoded picture's copy of 8 bits, and the columns that such a copy can't tell; alpha is left out, as
     `convert("RGB")` leaves it out."""
-    if image.mode in ("1", "LA", "La"):
+    if image.mode in ("LA", "La"):
+        image = image.getchannel(0)
+    elif image.mode == "1":
         image = image.convert("L")
     elif image.mode not in ("L", "RGB") and not image.mode.startswith(("I", "F")):
         image = image.convert("RGB")
