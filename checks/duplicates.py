@@ -24,14 +24,10 @@ def conflicting_labels(images: ImageTable, labels: LabelTable | None) -> Iterato
     Fix: look which label is right, keep that one.
     """
     groups = images.identical()
-    given = _given(labels, {image.path for group in groups for image in group}) if groups else {}
+    given = _given(labels, groups)
     conflicts: list[tuple[list[str], dict[str, str]]] = []
     for group in groups:
-        by_label: dict[str, str] = {}
-        for image in group:
-            label = given.get(image.path, image.label)
-            if label is not None:
-                by_label.setdefault(label, image.path)
+        by_label = _by_label(group, given)
         if len(by_label) > 1:
             conflicts.append(([image.path for image in group], by_label))
     affected = sum(len(copies) for copies, _ in conflicts)
@@ -62,10 +58,21 @@ def conflicting_labels(images: ImageTable, labels: LabelTable | None) -> Iterato
         )
 
 
-def _given(labels: LabelTable | None, paths: set[str]) -> dict[str, str]:
+def _by_label(copies: list[Any], given: dict[str, str]) -> dict[str, str]:
+    """The labels that copies of one picture have, each with the first of them."""
+    found: dict[str, str] = {}
+    for image in copies:
+        label = given.get(image.path, image.label)
+        if label is not None:
+            found.setdefault(label, image.path)
+    return found
+
+
+def _given(labels: LabelTable | None, groups: list[list[Any]]) -> dict[str, str]:
     """The labels that files give, of pictures that have one alone; several are attributes, or several people's."""
+    paths = {image.path for group in groups for image in group}
     found: dict[str, set[str]] = {}
-    if labels is not None:
+    if labels is not None and paths:
         listed = labels.where(labels.col.line.is_not_null(), labels.col.form.is_in(["index", "name"]))
         for row in listed:
             if row.picture in paths:
@@ -73,21 +80,23 @@ def _given(labels: LabelTable | None, paths: set[str]) -> dict[str, str]:
     return {path: texts.pop() for path, texts in found.items() if len(texts) == 1}
 
 
-@check("IMG013", Severity.WARNING, unless=("LBL009",), since="0.1")
-def duplicate_image(images: ImageTable, layout: Layout | None) -> Iterator[Finding]:
+@check("IMG013", Severity.WARNING, since="0.1")
+def duplicate_image(images: ImageTable, labels: LabelTable | None, layout: Layout | None) -> Iterator[Finding]:
     """The same picture stands more than once in a split.
 
     It weighs as often as it stands there, and a random split of the folder puts copies on both sides.
 
     Fix: keep one of each group.
     """
-    for group in images.identical():
+    groups = images.identical()
+    given = _given(labels, groups)
+    for group in groups:
         here: dict[str | None, list[Any]] = {}
         for image in group:
             here.setdefault(image.split, []).append(image)
         for copies in here.values():
-            if len(copies) < 2:
-                continue
+            if len(copies) < 2 or len(_by_label(copies, given)) > 1:
+                continue  # with two labels, those are what is to be said of it
             # the copy has the longer name: `cat (1).jpg`, `cat_copy.jpg`
             paths = sorted((image.path for image in copies), key=lambda path: (len(path), path))
             loose = layout is None or layout.kind in ("imagefolder", "pictures")

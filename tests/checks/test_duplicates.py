@@ -33,6 +33,7 @@ def test_many_pictures_in_several_classes_are_one_finding(tmp_path: Path) -> Non
         put(tmp_path, {f"{label}/{n}.jpg": picture for label in ("indoor", "night")})
     (entry,) = [entry for entry in findings(tmp_path) if entry.check.code == "LBL009"]
     assert (entry.severity, str(entry.finding.at)) == (Severity.WARNING, ".")
+    assert "IMG013" not in {code for code, _ in told(tmp_path)}
 
 
 def test_two_black_pictures_do_not_conflict(tmp_path: Path) -> None:
