@@ -188,7 +188,7 @@ def group_leak(images: ImageTable, dataset: DatasetFolder) -> Iterator[Finding]:
         # numbers that nobody declared to be ids may begin anew in each class
         key = (_group(match), "" if asked else image.label or "")
         splits_of.setdefault(key, {}).setdefault(image.split, []).append(image.path)
-        names.setdefault(image.split, set()).add(image.path.rpartition("/")[2])
+        names.setdefault(image.split, set()).add(f"{key[1]}/{image.path[match.start() :]}")
     leaked = {key: found for key, found in splits_of.items() if len(found) > 1}
     if not leaked or (asked is None and not _beyond_doubt(splits_of, names, grouped, len(images))):
         return

@@ -11,8 +11,8 @@ from dldoctor import ClassCount, ClassesAsked, DatasetFolder, Finding, MaskTable
 
 from .maps import home, indexed, is_map, is_soft, numbers_objects, totals_of
 
-#: masks below which a class may be missing by chance
-_ENOUGH = 10
+#: masks, and masks for each class, below which one may be missing by chance
+_ENOUGH, _EACH = 10, 3
 #: names of what is no class to be learned
 _NO_CLASS = re.compile(r"(?:un(?:known|labell?ed|defined)|void|ignored?|none|other|out[ _-]?of[ _-]?roi)", re.I)
 _VOIDS = frozenset({255, 65535})
@@ -38,7 +38,8 @@ def missing_class(
     totals = totals_of(training)
     ignored = dataset.ignore_index if dataset else None
     names = asked.names if asked is not None and len(asked.names) == classes.count else ()
-    if len(training) < _ENOUGH or classes.count < 2 or not any(0 <= value < classes.count for value in totals):
+    enough = max(_ENOUGH, _EACH * classes.count)
+    if len(training) < enough or classes.count < 2 or not any(0 <= value < classes.count for value in totals):
         return
     wanted = [
         index
@@ -54,7 +55,7 @@ def missing_class(
     def named(index: int) -> str:
         return names[index] if names else str(index)
 
-    if absent and (len(absent) < classes.count - 1 or classes.count == 2):
+    if absent and 2 * len(absent) <= classes.count:
         yield Finding(
             home(masks),
             "{what} {names} stand{s} in none of {masks} masks",

@@ -33,6 +33,8 @@ _AREAS = 48
 _SHARPEST, _SOFTEST = 0.25, 8.0
 #: neighbours that differ (of two for each pixel) above which a picture is no map of areas
 _BUSY = 1.0
+#: values of class indices and of the noise around them
+_FEW = 32
 #: grey levels that compression moves a value by
 _NOISE = 12
 
@@ -134,8 +136,12 @@ def interpolated_mask(masks: MaskTable) -> Iterator[Finding]:
     if 2 * len(blended) < len(candidates):
         if len(blended) > max(3, len(candidates) // 5):
             return  # some soft, some not: the softness may be the dataset's own
+        soft = {mask.path for mask in blended}
+        known = {value for mask in candidates if mask.path not in soft for value in mask.values}
         for mask in blended:
-            strays = _strays(mask)
+            strays = {value: count for value, count in _strays(mask).items() if value not in known}
+            if len(strays) < _STRAYS:
+                continue  # a class that is thin in this picture
             yield Finding(
                 mask.path,
                 "{pixels:,} pixels along its edges lie between the classes, {values} values that other masks have not",
@@ -225,6 +231,8 @@ def lossy_mask_format(masks: MaskTable) -> Iterator[Finding]:
         and 0 < (mask.edges or 0) <= _BUSY * mask.width * mask.height
         and _is_lossy_map(mask)
     ]
+    if 2 * len(lossy) < sum(mask.format == "JPEG" for mask in decoded):
+        return  # most are no maps: photographs, the targets of some other task
     if not lossy:
         return
     coloured = any(mask.grey is False for mask in lossy)
@@ -260,10 +268,14 @@ def _is_lossy_map(mask: Any) -> bool:
         palette = palette_of(counts)
         near = sum(counts[value] for value in palette)
         return bool(2 <= len(palette) <= PASTED < mask.distinct and 2 * near >= mask.width * mask.height)
-    levels = _levels(counts)[:3]
-    near = sum(count for value, count in counts.items() if any(abs(value - level) <= 6 for level in levels))
-    few = bool(10 * near >= 8 * mask.width * mask.height)
-    return (few or is_map(mask)) and bool(mask.distinct > len(areas_of(mask)))
+    levels = _levels(counts)
+    near = sum(count for value, count in counts.items() if any(abs(value - level) <= 6 for level in levels[:3]))
+    apart = len(levels) > 1 and bool(10 * near >= 8 * mask.width * mask.height)
+    # indices lie side by side, as the levels of a dark photograph do, which has no areas of each
+    wide = [count for count in counts.values() if 33 * count >= mask.width * mask.height]
+    calm = 2 * mask.edges <= mask.width * mask.height and 10 * sum(wide) >= 9 * mask.width * mask.height
+    indices = bool(mask.distinct <= _FEW and calm and len(wide) > 1)
+    return (apart or indices) and bool(mask.distinct > len(areas_of(mask)))
 
 
 def _levels(totals: Counter[int]) -> list[int]:
