@@ -27,6 +27,8 @@ from random import Random
 from typing import Any
 
 BATCH = 2000
+#: pixels beyond which a mutant of a small picture counts as refused by all; decoding it would cost gigabytes
+TOO_LARGE = 80_000_000
 #: outcomes that a check speaks about; `skipped` are files with too many pixels to decode
 REPORTED = ("failed", "unidentified", "empty", "died", "timeout", "skipped")
 
@@ -89,6 +91,8 @@ def pixels_of(data: bytes) -> str | None:
 
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > TOO_LARGE:
+                return None
             picture = image.convert("RGB")
             return hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest() + str(picture.size)
     except Exception:
@@ -180,13 +184,13 @@ def by_peers(path: str) -> tuple[str | None, bool, bool]:
     """(the pixels as Pillow sees them, whether Pillow's load() raises, whether OpenCV refuses), of one file."""
     from PIL import Image
 
-    Image.MAX_IMAGE_PIXELS = 40_000_000  # what it refuses beyond twice this is found, and costs no memory
     data = Path(path).read_bytes()
     refused = True
     try:
         with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            refused = False
+            if image.width * image.height <= TOO_LARGE:
+                image.load()
+                refused = False
     except Exception:
         pass
     opencv = False

@@ -13,9 +13,11 @@ from .fact import Subject as Subject
 from .fact import TableFact as TableFact
 from .fact import Unavailable as Unavailable
 from .facts.classes import ClassCount as ClassCount
+from .facts.dataset.class_properties import ClassProperties as ClassProperties
 from .facts.dataset.labels import LabelTable as LabelTable
 from .facts.dataset.layout import Layout as Layout
 from .facts.dataset.masks import MaskTable as MaskTable
+from .facts.dataset.near_duplicates import NearDuplicates as NearDuplicates
 from .facts.dataset.pictures import ImageTable as ImageTable
 from .facts.dataset.samples import ClassFolder as ClassFolder
 from .facts.dataset.splits import SplitTable as SplitTable
