@@ -133,7 +133,7 @@ def _chi_square(one: Counter[str], other: Counter[str]) -> tuple[float, float]:
 
 
 def _tail(statistic: float, free: int) -> float:
-    """The upper tail of the chi-square distribution, by the cube root's normal approximation (Wilson and Hilferty)."""
+    """The upper tail of the chi-square distribution, by the cube root's normal approximation."""
     if statistic <= 0:
         return 1.0
     if free == 1:

@@ -14,6 +14,7 @@ from .fact import TableFact as TableFact
 from .fact import Unavailable as Unavailable
 from .facts.classes import ClassCount as ClassCount
 from .facts.dataset.class_properties import ClassProperties as ClassProperties
+from .facts.dataset.agreement import LabelAgreement as LabelAgreement
 from .facts.dataset.labels import LabelTable as LabelTable
 from .facts.dataset.layout import Layout as Layout
 from .facts.dataset.masks import MaskTable as MaskTable
