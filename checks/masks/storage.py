@@ -12,11 +12,11 @@ from .maps import (
     COLOURS,
     PASTED,
     areas_of,
+    hard,
     home,
     is_map,
-    is_soft,
     listed,
-    numbers_objects,
+    of_classes,
     palette_of,
     rgb,
     to_indices,
@@ -31,6 +31,8 @@ _STRAYS = 2
 _AREAS = 48
 #: pixels between the two sides of an edge: fewer are thin objects, more are soft on purpose
 _SHARPEST, _SOFTEST = 0.25, 8.0
+#: the least share of blended pixels among edges that `_SHARPEST` leaves
+_SOON = _SHARPEST / (1 + _SHARPEST)
 #: neighbours that differ (of two for each pixel) above which a picture is no map of areas
 _BUSY = 1.0
 #: values of class indices and of the noise around them
@@ -62,7 +64,7 @@ def rgb_mask(masks: MaskTable) -> Iterator[Finding]:
 
     Fix: map each colour to its index once, and store the masks with one channel.
     """
-    colour = [mask for mask in masks.where(masks.col.outcome == "decoded") if mask.grey is not None]
+    colour = list(masks.where(masks.col.outcome == "decoded", masks.col.grey.is_not_null()))
     if not colour:
         return
     examples = [mask.path for mask in colour[:5]]
@@ -70,7 +72,7 @@ def rgb_mask(masks: MaskTable) -> Iterator[Finding]:
     if len(grey) == len(colour):
         values = sorted({value for mask in grey for value in mask.values})
         wide = len(values) == 2 and values[0] == 0 and values[1] >= 100
-        if not all(is_map(mask) for mask in grey) or any(is_soft(mask) for mask in grey):
+        if not all(is_map(mask) for mask in grey) or not len(hard(masks)):
             return  # a grey photograph, or a matte
         yield Finding(
             home(masks),
@@ -127,17 +129,17 @@ def interpolated_mask(masks: MaskTable) -> Iterator[Finding]:
 
     Fix: resize masks with `InterpolationMode.NEAREST`, again from the originals.
     """
-    decoded = [mask for mask in masks.where(masks.col.outcome == "decoded") if mask.format != "JPEG" and mask.edges]
-    candidates = [mask for mask in decoded if mask.mode != "1" and not is_soft(mask) and not numbers_objects(mask)]
-    blended = [mask for mask in candidates if _is_blended(mask)]
+    col = masks.col
+    candidates = of_classes(hard(masks)).only(col.format != "JPEG", col.mode != "1", col.edges > 0)
+    blended = [mask for mask in candidates.where(col.blended >= _SOON * col.edges) if _is_blended(mask)]
     if len({value for mask in blended for value in _strays(mask)}) < _STRAYS:
         return
     place = home(masks)
     if 2 * len(blended) < len(candidates):
         if len(blended) > max(3, len(candidates) // 5):
             return  # some soft, some not: the softness may be the dataset's own
-        soft = {mask.path for mask in blended}
-        known = {value for mask in candidates if mask.path not in soft for value in mask.values}
+        soft = [mask.path for mask in blended]
+        known = candidates.only(~col.path.is_in(soft)).totals()
         for mask in blended:
             strays = {value: count for value, count in _strays(mask).items() if value not in known}
             if len(strays) < _STRAYS:
@@ -222,16 +224,14 @@ def lossy_mask_format(masks: MaskTable) -> Iterator[Finding]:
 
     Fix: export the masks again as PNG; where that can't be done, round each pixel to the nearest class.
     """
-    decoded = list(masks.where(masks.col.outcome == "decoded"))
+    decoded = masks.only(masks.col.outcome == "decoded")
+    jpegs = hard(masks).only(masks.col.format == "JPEG")
     lossy = [
         mask
-        for mask in decoded
-        if mask.format == "JPEG"
-        and not is_soft(mask)
-        and 0 < (mask.edges or 0) <= _BUSY * mask.width * mask.height
-        and _is_lossy_map(mask)
+        for mask in jpegs.where()
+        if 0 < (mask.edges or 0) <= _BUSY * mask.width * mask.height and _is_lossy_map(mask)
     ]
-    if 2 * len(lossy) < sum(mask.format == "JPEG" for mask in decoded):
+    if 2 * len(lossy) < len(jpegs):
         return  # most are no maps: photographs, the targets of some other task
     if not lossy:
         return
