@@ -22,7 +22,7 @@ _SOFT = (
 )
 _OBJECTS = r"(?i)(?:^|[/_\-. ])(?:instances?(?:ids?)?|objects?|panoptic|ids?|segmentationobject)(?:$|[/_\-. ])"
 #: how far apart two colours of a lossy file may be and still be one (in the channel that differs most)
-_NEAR = 32
+_NEAR, _BESIDE = 32, 6
 
 
 def is_map(mask: Any) -> bool:
@@ -92,20 +92,21 @@ def rgb(value: int) -> tuple[int, int, int]:
 
 def palette_of(colours: Counter[int]) -> list[int]:
     """The colours that stand for classes, black first, then by their pixels. Where there are more than a palette has,
-    those near a much larger one are its blends, and what covers next to nothing is noise."""
+    those near a larger one are its noise, and what covers next to nothing is a blend of two."""
     if len(colours) > PASTED:
-        enough = sum(colours.values()) / 1000
         kept: Counter[int] = Counter()
         for colour, count in colours.most_common():
-            near = next((other for other in kept if _near(colour, other) and count * 10 <= kept[other]), None)
-            if near is None and count >= enough:
-                kept[colour] = count
-        colours = kept
+            near = next((other for other in kept if _belongs(colour, other, count, colours[other])), None)
+            kept[colour if near is None else near] += count
+        enough = sum(colours.values()) / 500
+        colours = Counter({colour: count for colour, count in kept.items() if count >= enough})
     return sorted(colours, key=lambda colour: (colour != 0, -colours[colour], colour))
 
 
-def _near(one: int, other: int) -> bool:
-    return max(abs(a - b) for a, b in zip(rgb(one), rgb(other), strict=True)) <= _NEAR
+def _belongs(colour: int, other: int, count: int, pixels: int) -> bool:
+    """Whether a colour is the noise of another: beside it, or near it and much rarer."""
+    apart = max(abs(a - b) for a, b in zip(rgb(colour), rgb(other), strict=True))
+    return apart <= _BESIDE or (apart <= _NEAR and 10 * count <= pixels)
 
 
 def colour_table(palette: Sequence[int]) -> str:

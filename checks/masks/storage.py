@@ -211,8 +211,13 @@ def _strays(mask: Any) -> dict[int, int]:
 
 
 def _classes_of(masks: list[Any], coloured: bool) -> set[int]:
-    """The values that cover areas in any of the masks."""
-    return {value * (0x010101 if coloured and mask.grey else 1) for mask in masks for value in areas_of(mask)}
+    """The values that cover areas: in several masks, or a good part of one."""
+    seen: Counter[int] = Counter()
+    for mask in masks:
+        for value, count in areas_of(mask).items():
+            wide = 50 * count >= mask.width * mask.height
+            seen[value * (0x010101 if coloured and mask.grey else 1)] += 3 if wide else 1
+    return {value for value, times in seen.items() if times > 2}
 
 
 @check("MSK007", Severity.ERROR, since="0.1")
