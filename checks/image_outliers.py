@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dldoctor import Advice, Finding, ImageTable, Quarantine, Severity, Table, check
+from dldoctor import Advice, BoxTable, Finding, ImageTable, Quarantine, Severity, Table, check
 
 #: pictures that it takes to say what is usual
 LEAST = 50
@@ -218,7 +218,7 @@ def low_information_image(images: ImageTable, *, bits: float = 1.0) -> Iterator[
         "Sizes of tensors must match except in dimension 0. Expected size {h} but got size {i} for tensor number {n}",
     ),
 )
-def mixed_sizes(images: ImageTable, *, alike: float = 0.9) -> Iterator[Finding]:
+def mixed_sizes(images: ImageTable, boxes: BoxTable | None, *, alike: float = 0.9) -> Iterator[Finding]:
     """The pictures are not all of one size.
 
     A batch can't be stacked from tensors of several sizes. Photographs come in many, and every recipe for them resizes;
@@ -226,6 +226,8 @@ def mixed_sizes(images: ImageTable, *, alike: float = 0.9) -> Iterator[Finding]:
 
     Fix: `v2.Resize(256), v2.CenterCrop(224)` in the transform, or a collate function that pads.
     """
+    if boxes is not None:
+        return  # detectors take pictures of any size, and their loaders resize or pad each
     sizes = images.counted("width", "height")
     total = sum(size.count for size in sizes)
     if len(sizes) < 2 or total < LEAST:

@@ -35,6 +35,7 @@ from dldoctor import (
         "IndexError: Target {n} is out of bounds.",
         "Class values must be smaller than num_classes",
         "Class values must be non-negative",
+        "ignoring corrupt image/label: Label class {n} exceeds dataset class count {m}",
     ),
 )
 def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: DatasetFolder | None) -> Iterator[Finding]:
@@ -44,6 +45,7 @@ def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: Dataset
 
     Fix: make the last layer as wide as the largest label plus one, or correct the labels.
     """
+    yield from _undeclared(labels)
     values = _indices(labels, dataset)
     named = [] if values else _names(labels)
     if not values and not named:
@@ -51,7 +53,10 @@ def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: Dataset
     least, largest = (min(values), max(values)) if values else (0, len(named) - 1)
     if least >= 0 and largest < classes.count:
         return
-    source = next(labels.where()).source
+    col = labels.col
+    outside_rows = labels.where(col.form == "box", (col.value < 0) | (col.value >= classes.count))
+    boxed = tuple((row.picture or "", row.text) for row, _ in zip(outside_rows, range(12), strict=False))
+    source = next(labels.where((col.value < 0) | (col.value >= classes.count)), next(labels.where())).source
     needed = largest + 1
     evidence: dict[str, Any] = {
         "least": least,
@@ -78,6 +83,7 @@ def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: Dataset
         last=classes.count - 1,
         wrong=wrong[:20],
         samples=sum(outside.values()),
+        show=Table(("picture", "class"), boxed) if boxed else (),
         fix=Advice(
             "pass ignore_index=-1 to the loss, or leave those samples out"
             if wrong == [-1]
@@ -221,12 +227,30 @@ def labels_start_at_one(
     )
 
 
+def _undeclared(labels: LabelTable) -> Iterator[Finding]:
+    """COCO: a category_id of no category. Ids need no order and may skip numbers, so that this is all they can be."""
+    by_source: dict[str, dict[str, int]] = {}
+    for row in labels.counted():
+        if row.form == "box" and row.value is None:
+            of_source = by_source.setdefault(row.source, {})
+            of_source[row.text] = of_source.get(row.text, 0) + row.count
+    for source, counts in by_source.items():
+        yield Finding(
+            source,
+            "{count} annotations have a category_id that no category has: {ids}",
+            count=sum(counts.values()),
+            ids=", ".join(sorted(counts, key=lambda text: (len(text), text))[:10]),
+            counts=counts,
+            fix="add the category, or take those annotations out",
+        )
+
+
 def _indices(labels: LabelTable, dataset: DatasetFolder | None) -> dict[int, int]:
     """How often each class index stands as a label, the ignored one left out."""
     ignored = dataset.ignore_index if dataset else None
     counts: dict[int, int] = {}
     for row in labels.counted():
-        if row.form == "index" and row.value != ignored:
+        if row.form in ("index", "box") and row.value is not None and row.value != ignored:
             counts[int(row.value)] = counts.get(int(row.value), 0) + row.count
     return counts
 

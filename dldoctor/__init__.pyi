@@ -13,6 +13,13 @@ from .fact import Subject as Subject
 from .fact import TableFact as TableFact
 from .fact import Unavailable as Unavailable
 from .facts.classes import ClassCount as ClassCount
+from .facts.dataset.annotated import Fault as Fault
+from .facts.dataset.annotated import Missing as Missing
+from .facts.dataset.annotation_files import AnnotationFiles as AnnotationFiles
+from .facts.dataset.annotation_files import UnreadSheet as UnreadSheet
+from .facts.dataset.boxes import BoxGroup as BoxGroup
+from .facts.dataset.boxes import BoxTable as BoxTable
+from .facts.dataset.boxes import Readings as Readings
 from .facts.dataset.class_properties import ClassProperties as ClassProperties
 from .facts.dataset.agreement import LabelAgreement as LabelAgreement
 from .facts.dataset.labels import LabelTable as LabelTable
@@ -82,6 +89,7 @@ from .finding import CodeFrame as CodeFrame
 from .finding import Curve as Curve
 from .finding import Edit as Edit
 from .finding import Edits as Edits
+from .finding import Exhibit as Exhibit
 from .finding import Finding as Finding
 from .finding import HexBytes as HexBytes
 from .finding import Histogram as Histogram

@@ -1,4 +1,4 @@
-"""How many classes there are, and who says so: the join of `--classes` with the network's last layer."""
+"""How many classes there are, and who says so: the network's last layer, `--classes`, or the annotations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from dldoctor.fact import Fact, Unavailable
+from dldoctor.facts.dataset.layout import Layout
 from dldoctor.facts.model.head import ModelHead
 from dldoctor.facts.subjects import ClassesAsked
 
@@ -17,15 +18,17 @@ class ClassCount(Fact):
     flag: ClassVar[str] = "--classes N"
 
     count: int
-    #: "--classes", or the layer as `fc2, Linear(128, 4)`
+    #: "--classes", the layer as `fc2, Linear(128, 4)`, or the file that declares them, such as data.yaml
     said_by: str
     #: the last layer, when it was the one to say it
     head: ModelHead | None = None
 
     @classmethod
-    def gather(cls, asked: ClassesAsked | None, head: ModelHead | None) -> Self:
+    def gather(cls, asked: ClassesAsked | None, head: ModelHead | None, layout: Layout | None) -> Self:
         if head is not None:
             return cls(head.width, f"{head.layer}, {head.what}", head)
         if asked is not None:
             return cls(asked.count, "--classes")
+        if layout is not None and layout.declared_in:
+            return cls(len(layout.classes), layout.declared_in)
         raise Unavailable("needs --classes N or a model")

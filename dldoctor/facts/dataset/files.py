@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
@@ -106,6 +107,12 @@ class Folder:
     def bearing(self) -> tuple[Folder, ...]:
         """The folders directly below that hold pictures somewhere."""
         return tuple(folder for folder in self.folders if folder.all_pictures)
+
+    def within(self) -> Iterator[Folder]:
+        """This folder and all below it."""
+        yield self
+        for folder in self.folders:
+            yield from folder.within()
 
     def find(self, path: str) -> Folder | None:
         """The folder at a path relative to this one."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dldoctor.fact import TableFact, Unavailable
 from dldoctor.facts.dataset.files import shown
 from dldoctor.facts.dataset.layout import Inventory
+
+if TYPE_CHECKING:
+    import polars
 
 _WHOLE = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -18,11 +21,12 @@ class LabelTable(TableFact):
     """One row per label.
 
     Columns:
-        source: the label file, or the folder whose folders are the classes. line: of the label file.
+        source: the label file, or the folder of the label files or class folders. line: of the label file.
         column: the header of the labels. named: whether that header says class or label.
         picture: the file it is for; null where it is not there. split: where known.
-        text: the label as written. form: `index` (a whole number), `number`, `blank`, `name`.
-        value: as a number. name: the class name, for folders.
+        text: the label as written. form: `index` (a whole number), `number`, `blank`, `name`, `box` (of a box:
+            its value is the class index, null for a category that the annotations do not declare).
+        value: as a number. name: the class name, for folders and boxes.
     """
 
     waiting_for: ClassVar[str] = "the labels"
@@ -41,6 +45,8 @@ class LabelTable(TableFact):
 
     @classmethod
     def gather(cls, inventory: Inventory) -> Self:
+        if inventory.annotated is not None and inventory.annotated.boxes.height:
+            return cls(_of_boxes(inventory.annotated.boxes, list(cls.schema)))
         rows = _of_folders(inventory) if inventory.class_folders else _of_files(inventory)
         if not rows:
             raise Unavailable("the dataset has no class labels")
@@ -54,6 +60,28 @@ class LabelTable(TableFact):
         listed = self.col.line.is_not_null().alias("listed")
         groups = self.frame.group_by([*by, listed], maintain_order=True)
         return list(self.rows(groups.agg(self.col.text.len().alias("count").cast(int))))
+
+
+def _of_boxes(boxes: polars.DataFrame, columns: list[str]) -> polars.DataFrame:
+    import polars
+    from polars import col
+
+    written = col("class_id").cast(polars.String)
+    folder = col("source").str.extract(r"^(.*)/[^/]*$", 1).fill_null(".")
+    return (
+        boxes.filter(~col("crowd").fill_null(False), col("class_id").is_not_null() | col("name").is_not_null())
+        .with_columns(
+            # a file for each picture is one of many: their folder is the source
+            polars.when(col("line").is_null()).then("source").otherwise(folder).alias("source"),
+            polars.lit(None, polars.Int64).alias("line"),
+            polars.lit("class").alias("column"),
+            polars.lit(True).alias("named"),
+            polars.coalesce("name", written).alias("text"),
+            polars.lit("box").alias("form"),
+            col("class_index").cast(polars.Float64).alias("value"),
+        )
+        .select(columns)
+    )
 
 
 def _of_folders(inventory: Inventory) -> list[dict[str, Any]]:

@@ -59,6 +59,8 @@ class Layout(Fact):
     #: files that are no pictures by their names: README, labels, hidden files
     sidecars: int = 0
     class_folders: tuple[ClassFolder, ...] = ()
+    #: the annotation file that declares the classes, when one does
+    declared_in: str = ""
 
     @property
     def said(self) -> str:
@@ -82,6 +84,7 @@ class Layout(Fact):
             len(inventory.masks),
             inventory.sidecars,
             inventory.class_folders,
+            inventory.annotated.declared_in if inventory.annotated else "",
         )
 
 

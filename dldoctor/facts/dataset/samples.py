@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dldoctor.facts.dataset.annotations import LabelFile
+from dldoctor.facts.dataset.annotated import Annotated
 from dldoctor.facts.dataset.files import File
+from dldoctor.facts.dataset.label_tables import LabelFile
 from dldoctor.facts.dataset.pairing import MaskPair
 
 
@@ -43,6 +44,9 @@ class Contents:
     pairs: tuple[MaskPair, ...] = ()
     class_folders: tuple[ClassFolder, ...] = ()
     label_files: tuple[LabelFile, ...] = ()
+    annotated: Annotated | None = None
+    #: splits that are told of, whether or not they have pictures of their own (YOLO's `val: images/train`)
+    declared: tuple[str, ...] = ()
 
     @property
     def masks(self) -> tuple[File, ...]:
@@ -51,11 +55,13 @@ class Contents:
     @property
     def splits(self) -> tuple[str, ...]:
         order = ["train", "val", "test"]
-        found = dict.fromkeys(picture.split for picture in self.pictures if picture.split)
+        found = {*self.declared, *(picture.split for picture in self.pictures if picture.split)}
         return tuple(sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name)))
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes that folders or rows name, in the order of their names."""
+        """The classes in the order of their indices: as annotations say, or by the names of folders and rows."""
+        if self.annotated is not None and self.annotated.classes:
+            return self.annotated.classes
         folders = {folder.name for folder in self.class_folders if not folder.stray and folder.pictures}
         return tuple(sorted(folders or {row.text for file in self.label_files for row in file.rows if row.text}))

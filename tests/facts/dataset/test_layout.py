@@ -69,7 +69,9 @@ def test_splits_can_be_told(tmp_path: Path) -> None:
 
 def test_an_unknown_layout_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     put(tmp_path, {"1.jpg": photo(1)})
-    assert "pairs, csv, imagefolder, pictures" in refusal(tmp_path, layout="coco")
+    said = refusal(tmp_path, layout="cocco")
+    assert "--layout cocco: write one of coco, yolo, voc, pairs" in said
+    assert said.endswith("csv, imagefolder, pictures")
 
 
 def test_a_told_layout_that_does_not_fit_is_refused(tmp_path: Path) -> None:

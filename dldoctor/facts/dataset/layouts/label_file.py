@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from dldoctor.facts.dataset.annotations import LabelFile, LabelRow, label_files
+from dldoctor.facts.dataset.label_tables import LabelFile, LabelRow, label_files
 from dldoctor.facts.dataset.layouts.recognition import Base, Search, and_more, layout
 from dldoctor.facts.dataset.samples import Contents, Picture
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dldoctor.facts.dataset.annotated import Fault
 from dldoctor.facts.dataset.files import File, Folder
 from dldoctor.facts.dataset.names import split_and_rest, split_of
+from dldoctor.facts.dataset.reading.sheets import Sheet, read_sheets
 
-_TABLE = re.compile(r"\.(csv|tsv|txt|tab|lst)$", re.I)
+_TABLE = re.compile(r"(?!~\$).+\.(csv|tsv|txt|tab|lst|xlsx|xlsm|xlsb|xls|ods)", re.I)
 _LABEL = re.compile(
     r"(?P<index>(?:class|label|category|target|y)[ _\-]?(?:id|idx|index|no|num|number)|labels?|targets?|class(?:es)?|"
     r"y|gt|level|grade|diagnosis|dx|category|ground[ _\-]?truth)|"
@@ -35,13 +36,15 @@ MANY = 16
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One row of a label file: the picture it names and the text of its label; `line` counts from 1."""
+    """One row of a label file: the picture it names and the text of its label; `line` counts from 1, and is None for
+    a sample of an archive. `name` is what it names in vain."""
 
     source: str
-    line: int
+    line: int | None
     picture: str | None
     split: str | None
     text: str
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class LabelFile:
     rows: tuple[LabelRow, ...]
     #: whether the header says that this is a class
     named: bool
+    faults: tuple[Fault, ...] = ()
+    #: (file, sheet that is read, other sheet, its rows) for sheets that name pictures, too
+    unread_sheets: tuple[tuple[str, str, str, int], ...] = ()
 
 
 def label_files(base: Folder, root: Path, pictures: Sequence[File], split: str | None = None) -> list[LabelFile]:
@@ -69,7 +75,7 @@ def _tables(place: Folder) -> list[File]:
     return [
         file
         for file in place.others
-        if _TABLE.search(file.name) and not _NO_LABELS.search(file.name) and 0 < file.size <= LARGEST
+        if _TABLE.fullmatch(file.name) and not _NO_LABELS.search(file.name) and 0 < file.size <= LARGEST
     ]
 
 
@@ -79,7 +85,7 @@ def _split_in(stem: str) -> str | None:
 
 
 def _index(pictures: Iterable[File]) -> dict[str, str]:
-    """Pictures by every way a row may name them; what two pictures share names neither."""
+    """Pictures by every way a row may name them; empty for a name that two pictures share."""
     ways: dict[str, str] = {}
     shared: set[str] = set()
     for file in pictures:
@@ -89,29 +95,42 @@ def _index(pictures: Iterable[File]) -> dict[str, str]:
             for name in (tail, tail.rpartition(".")[0] or tail):
                 if ways.setdefault(name, file.path) != file.path:
                     shared.add(name)
-    return {name: path for name, path in ways.items() if name not in shared}
+    return {name: "" if name in shared else path for name, path in ways.items()}
 
 
 def read_label_file(path: Path, file: File, by_name: dict[str, str], split: str | None) -> LabelFile | None:
     """The labels of one file, or None when it is no table of pictures and labels."""
-    table = _read_table(path)
-    if table is None:
+    sheets = read_sheets(path)
+    understood = [(sheet, found) for sheet in sheets if (found := _understand(sheet, file, by_name, split)) is not None]
+    if not understood:
         return None
-    width = Counter(len(cells) for _, cells in table).most_common(1)[0][0]
-    body = [(line, cells) for line, cells in table if len(cells) == width]
+    (first, found), rest = understood[0], understood[1:]
+    by_split = [split_of(sheet.name) for sheet, _ in understood]
+    if len(by_split) > 1 and all(by_split):  # a sheet for each split
+        rows = [
+            replace(row, split=part) for part, (_, one) in zip(by_split, understood, strict=True) for row in one.rows
+        ]
+        return replace(found, rows=tuple(rows))
+    unread = tuple((file.shown, first.name, sheet.name, len(other.rows)) for sheet, other in rest)
+    return replace(found, unread_sheets=unread)
+
+
+def _understand(sheet: Sheet, file: File, by_name: dict[str, str], split: str | None) -> LabelFile | None:
+    width = Counter(len(cells) for _, cells in sheet.rows).most_common(1)[0][0] if sheet.rows else 0
+    body = [(line, cells) for line, cells in sheet.rows if len(cells) == width]
     if width < 2 or not body:
         return None
 
     def names(cell: str) -> str | None:
-        text = cell.strip().replace("\\", "/").removeprefix("./").lstrip("/")
-        return by_name.get(text)
+        """The picture a cell names; empty where several bear the name."""
+        return by_name.get(cell.strip().replace("\\", "/").removeprefix("./").lstrip("/"))
 
     sample = body[1:200] or body
-    hits = [sum(names(cells[column]) is not None for _, cells in sample) for column in range(width)]
+    hits = [sum(bool(names(cells[column])) for _, cells in sample) for column in range(width)]
     picture_column = max(range(width), key=lambda column: (hits[column], -column))
     if hits[picture_column] * 2 < len(sample):
         return None
-    header = body[0][1] if names(body[0][1][picture_column]) is None else None
+    header = body[0][1] if not names(body[0][1][picture_column]) else None
     rows = body[1:] if header else body
     chosen = _label_column(header, rows, picture_column)
     if chosen is None:
@@ -128,14 +147,26 @@ def read_label_file(path: Path, file: File, by_name: dict[str, str], split: str 
         LabelRow(
             file.shown,
             line,
-            names(cells[picture_column]),
+            names(cells[picture_column]) or None,
             (split_of(cells[split_column].strip()) if split_column is not None else None) or split,
             cells[chosen].strip(),
+            cells[picture_column].strip() if names(cells[picture_column]) is None else "",
         )
         for line, cells in rows
     )
     column = header[chosen].strip() if header else f"column {chosen + 1}"
-    return LabelFile(file.shown, column, found, named=bool(header and _LABEL.fullmatch(column)))
+    named = bool(header and _LABEL.fullmatch(column))
+    return LabelFile(file.shown, column, found, named, _too_wide(sheet, file, width) if header else ())
+
+
+def _too_wide(sheet: Sheet, file: File, width: int) -> tuple[Fault, ...]:
+    """Rows with more cells than the others, as a comma within a label makes them. Shorter ones count as blank."""
+    wide = [(line, cells) for line, cells in sheet.rows if len(cells) > width]
+    if not wide or sheet.delimiter in ("", " ") or len(wide) * 10 > len(sheet.rows):
+        return ()
+    line, cells = wide[0]
+    what = f"has {len(cells)} cells in a row where the others have {width}"
+    return (Fault(file.shown, what, line, None, sheet.delimiter.join(cells), len(wide)),)
 
 
 def _label_column(header: list[str] | None, rows: list[tuple[int, list[str]]], picture: int) -> int | None:
@@ -155,41 +186,3 @@ def _label_column(header: list[str] | None, rows: list[tuple[int, list[str]]], p
     if len(others) != 1 or len({cells[others[0]] for _, cells in rows}) == len(rows) > 1:
         return None  # a value of its own in each row is a number of the row, not a class
     return others[0]
-
-
-def _read_table(path: Path) -> list[tuple[int, list[str]]] | None:
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    if b"\0" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return None
-    text = _decode(data)
-    lines = text.splitlines()[:50]
-    delimiter = max(",;\t| ", key=lambda mark: _regularity(lines, mark))
-    if _regularity(lines, delimiter) == 0:
-        return None
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=delimiter == " ")
-    try:
-        numbered = [(reader.line_num, cells) for cells in reader]
-    except csv.Error:
-        return None
-    return [(line, cells) for line, cells in numbered if any(map(str.strip, cells)) and cells[0][:1] != "#"] or None
-
-
-def _regularity(lines: list[str], mark: str) -> float:
-    """How well a mark parts the lines into equally many cells; 0 when it doesn't."""
-    counts = Counter(len(cells) for cells in csv.reader(lines, delimiter=mark) if cells)
-    if not counts:
-        return 0.0
-    width, times = counts.most_common(1)[0]
-    return 0.0 if width < 2 else times / sum(counts.values()) + (0.0 if mark == " " else 0.01)
-
-
-def _decode(data: bytes) -> str:
-    for encoding in ("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig", "cp1252"):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return data.decode("latin-1")
