@@ -148,7 +148,7 @@ def test_the_colours_of_a_jpeg_are_gathered_and_each_pixel_gets_the_nearest(tmp_
     (entry,) = found
     mask, truth = followed(entry, tmp_path / f"masks/3.{stored}"), numpy.asarray(stripes(8, 3, size))
     pairs = numpy.bincount(truth.ravel().astype(int) * 64 + mask.ravel(), minlength=8 * 64).reshape(8, 64)
-    assert pairs.max(axis=1).sum() >= 0.95 * truth.size
+    assert pairs.max(axis=1).sum() >= 0.85 * truth.size
     assert len(set(pairs.argmax(axis=1))) == 8
 
 
