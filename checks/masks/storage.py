@@ -87,7 +87,7 @@ def rgb_mask(masks: MaskTable) -> Iterator[Finding]:
     if any(mask.distinct > COLOURS for mask in colour) or len(totals) > COLOURS:
         return  # a photograph, or an id spread over three channels: neither is a palette
     palette = palette_of(totals)
-    if len(palette) < 2:
+    if len(palette) < 2 or _is_a_class_each_channel(totals):
         return
     yield Finding(
         home(masks),
@@ -99,6 +99,17 @@ def rgb_mask(masks: MaskTable) -> Iterator[Finding]:
         show=_palette_table(palette, totals),
         fix=to_indices(palette, exact=len(totals) == len(palette)),
     )
+
+
+def _is_a_class_each_channel(totals: Counter[int]) -> bool:
+    """Whether red, green and blue are masks of three classes that overlap: all or nothing in each channel, and what two
+    have in common is less than what one has alone."""
+    corners = {tuple(map(bool, rgb(value))): count for value, count in totals.items()}
+    if len(corners) < len(totals) or len({channel for value in totals for channel in rgb(value)}) != 2:
+        return False
+    alone = [corners.get(primary, 0) for primary in ((True, False, False), (False, True, False), (False, False, True))]
+    shared = [count for channels, count in corners.items() if sum(channels) > 1]
+    return bool(min(alone) and shared and max(shared) < min(alone))
 
 
 def _colours(masks: list[Any]) -> Counter[int]:

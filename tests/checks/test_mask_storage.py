@@ -116,6 +116,14 @@ def test_photographs_that_are_jpegs_are_no_masks(tmp_path: Path) -> None:
     assert codes(tmp_path, select=("MSK",)) == []
 
 
+def test_a_class_in_each_channel_is_no_palette(tmp_path: Path) -> None:
+    def make(number: int) -> Image.Image:
+        return Image.merge("RGB", [blobs([255], number + 3 * channel) for channel in range(3)])
+
+    put(tmp_path, dataset(make))
+    assert codes(tmp_path, select=("MSK",)) == []
+
+
 def followed(entry: Any, path: Path) -> Any:
     """What the lines of the advice make of a mask."""
     names: dict[str, Any] = {"np": numpy, "Image": Image, "path": path}

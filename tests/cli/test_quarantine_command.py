@@ -48,6 +48,15 @@ def test_the_mask_goes_with_its_picture_and_both_come_back(dldoctor: Run, tmp_pa
     assert dldoctor("restore", manifest_of(done)) == (0, "0 put back\n", "")
 
 
+def test_with_a_damaged_mask_go_its_picture_and_the_other_masks(dldoctor: Run, tmp_path: Path) -> None:
+    files: dict[str, Any] = {f"data/a{n}.png": photo(n) for n in range(4)}
+    files |= {f"data/a{n}_mask.png": areas([0, 1], n) for n in range(4)}
+    files |= {"data/a2_mask_1.png": areas([0, 1], 9), "data/a2_mask.png": encoded(areas([0, 1]), "PNG")[:-30]}
+    put(tmp_path, files)
+    assert "3 moved" in fix(dldoctor, "--fix").err
+    assert sorted(listed(tmp_path / "data")) == sorted(f"a{n}{end}.png" for n in (0, 1, 3) for end in ("", "_mask"))
+
+
 def test_a_cleaned_table_keeps_the_bytes_of_the_other_rows(dldoctor: Run, tmp_path: Path) -> None:
     put(tmp_path, {**{f"data/images/{n}.jpg": photo(n) for n in range(4)}, "data/images/2.jpg": CUT})
     rows = ['\ufefffile,"the\nlabel",age', '"0.jpg",cat,2', "1.jpg ,dog,  2.50", "2.jpg,cat,1", '3.jpg,"a\r\nb",2']
