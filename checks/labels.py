@@ -11,7 +11,6 @@ from dldoctor import (
     ClassCount,
     DatasetFolder,
     Finding,
-    Histogram,
     LabelTable,
     Place,
     Severity,
@@ -19,8 +18,8 @@ from dldoctor import (
     check,
 )
 
-#: bars and weights shown before the rest is left to the evidence
-_SHOWN = 12
+#: labels shown before the rest is left to the evidence
+_SHOWN = 5
 
 
 @check(
@@ -231,50 +230,6 @@ def labels_start_at_one(
     )
 
 
-@check("LBL005", Severity.WARNING, since="0.1")
-def class_imbalance(labels: LabelTable, *, ratio: float = 10) -> Iterator[Finding]:
-    """One class has many times the samples of another.
-
-    The network gains most by answering the large class, and accuracy hides that the small ones are never found.
-
-    Fix: weigh the loss or the sampler by the classes' frequencies, and look at recall per class.
-    """
-    rows = [row for row in labels.counted() if row.form != "blank"]
-    training = [row for row in rows if row.split == "train"] or rows
-    samples = sum(row.count for row in training)
-    if sum(row.count for row in training if row.form == "number") * 2 > samples:
-        return  # a regression target
-    counts: Counter[str] = Counter()
-    for row in training:
-        counts[row.name or row.text] += row.count
-    if len(counts) < 2:
-        return
-    ordered = counts.most_common()
-    (largest, most), (smallest, least) = ordered[0], ordered[-1]
-    if most <= ratio * least or (len(counts) > 50 and least == 1 and len(counts) * 2 > samples):
-        return
-    index_order = sorted(counts, key=_class_order)
-    weights = [round(samples / (len(counts) * counts[name]), 3) for name in index_order]
-    shown = ", ".join(f"{weight:g}" for weight in weights[:_SHOWN]) + (", ..." if len(weights) > _SHOWN else "")
-    bars = ordered if len(ordered) <= _SHOWN else [*ordered[: _SHOWN // 2], *ordered[-_SHOWN // 2 :]]
-    yield Finding(
-        ".",
-        "{largest} has {times:g} times the samples of {smallest}",
-        largest=largest,
-        smallest=smallest,
-        times=round(most / least, 1),
-        counts=dict(ordered),
-        weights=dict(zip(index_order, weights, strict=True)),
-        show=Histogram(tuple((name, float(count)) for name, count in bars), "samples"),
-        fix=f"CrossEntropyLoss(weight=torch.tensor([{shown}])) in the order of the class indices, or a "
-        "WeightedRandomSampler",
-    )
-
-
-def _class_order(name: str) -> tuple[int, int, str]:
-    return (0, int(name), "") if name.lstrip("+-").isdecimal() else (1, 0, name)
-
-
 def _undeclared(labels: LabelTable) -> Iterator[Finding]:
     """COCO: a category_id of no category. Ids need no order and may skip numbers, so that this is all they can be."""
     by_source: dict[str, dict[str, int]] = {}
@@ -287,7 +242,7 @@ def _undeclared(labels: LabelTable) -> Iterator[Finding]:
             source,
             "{count} annotations have a category_id that no category has: {ids}",
             count=sum(counts.values()),
-            ids=", ".join(sorted(counts, key=_class_order)[:10]),
+            ids=", ".join(sorted(counts, key=int)[:10]),
             counts=counts,
             fix="add the category, or take those annotations out",
         )

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import polars
 
-Row = dict[str, Any]
-
-#: a part is written after this many rows or seconds, whichever comes first
-PART_ROWS, PART_SECONDS = 5000, 5.0
-#: more parts than this are merged into one
-PARTS = 8
+#: parts with fewer rows than this are small, and so many small ones are merged into one
+SMALL, PARTS = 5000, 8
 
 
 class MeasurementCache:
@@ -31,71 +27,62 @@ class MeasurementCache:
         self.schema = schema
         self.mine = folder / "pictures" / xxhash.xxh3_64_hexdigest(os.fsencode(root))
         self.folder = self.mine / _version()
-        self.waiting: list[Row] = []
-        self.last = time.monotonic()
-        self.lock = threading.Lock()
-        self.parts: list[Path] = []
+        #: rows by part
+        self.parts: dict[Path, int] = {}
         self.usable = True
 
     def load(self) -> polars.DataFrame:
-        """What is known, the newest row of each file."""
+        """What is known, the newest rows last; a file that has changed has more than one."""
         import polars
 
-        frames = []
-        self.parts = sorted(self.folder.glob("*.parquet"))
-        for part in self.parts:
-            try:
-                frames.append(polars.read_parquet(part).select(list(self.schema)).cast(self.schema))  # type: ignore[arg-type]  # names to types
-            except (OSError, polars.exceptions.PolarsError):  # merged away by another scan, or damaged
-                continue
-        if not frames:
-            return polars.DataFrame(schema=self.schema)
-        return polars.concat(frames).unique(["path", "role"], keep="last", maintain_order=True)
+        frames = self._read(sorted(self.folder.glob("*.parquet")))
+        self.parts = {path: frame.height for path, frame in frames.items()}
+        return polars.concat(frames.values()) if frames else polars.DataFrame(schema=self.schema)
 
-    def add(self, row: Row) -> None:
-        """Keep a row; now and then a part is written."""
-        with self.lock:
-            self.waiting.append(row)
-            if len(self.waiting) < PART_ROWS and time.monotonic() - self.last < PART_SECONDS:
-                return
-            rows, self.waiting, self.last = self.waiting, [], time.monotonic()
-        self._write(rows)
-
-    def close(self) -> None:
-        """Write what waits, merge parts when they grew many, and drop what older code measured."""
-        self._write(self.waiting)
-        self.waiting = []
-        if not self.usable:
-            return
-        if len(self.parts) > PARTS:
-            merged = self.load()
-            old = list(self.parts)
-            if self._write_frame(merged):
-                for part in old:
-                    part.unlink(missing_ok=True)
-        for other in self.mine.iterdir() if self.mine.is_dir() else ():
-            if other != self.folder:
-                shutil.rmtree(other, ignore_errors=True)
-
-    def _write(self, rows: list[Row]) -> None:
-        import polars
-
-        if rows and self.usable:
-            self._write_frame(polars.DataFrame(rows, schema=self.schema))
-
-    def _write_frame(self, frame: polars.DataFrame) -> bool:
+    def write(self, frame: polars.DataFrame) -> None:
+        """Keep rows, as one more part."""
         # Names sort by time; parts of two scans in the same instant differ by the random end.
         target = self.folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
         half = target.with_suffix(".tmp")
+        if not frame.height or not self.usable:
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             frame.write_parquet(half)
             os.replace(half, target)
         except OSError:  # a full or read-only disk costs the cache, not the scan
             self.usable = False
-            return False
-        self.parts.append(target)
-        return True
+            return
+        self.parts[target] = frame.height
+
+    def close(self, pictures: int) -> None:
+        """Merge small parts when they grew many, all parts when most of their rows are stale, and drop what older code
+        measured. `pictures` is how many files the dataset has."""
+        import polars
+
+        rows = sum(self.parts.values())
+        stale = rows > 2 * pictures + SMALL
+        merged = [path for path, height in self.parts.items() if stale or height < SMALL]
+        if self.usable and (stale or len(merged) > PARTS):
+            frames = self._read(merged) or {Path(): polars.DataFrame(schema=self.schema)}
+            self.write(polars.concat(frames.values()).unique(["path", "role"], keep="last", maintain_order=True))
+            if self.usable:
+                for path in merged:
+                    path.unlink(missing_ok=True)
+        for other in self.mine.iterdir() if self.usable and self.mine.is_dir() else ():
+            if other != self.folder:
+                shutil.rmtree(other, ignore_errors=True)
+
+    def _read(self, paths: Iterable[Path]) -> dict[Path, polars.DataFrame]:
+        import polars
+
+        frames = {}
+        for path in paths:
+            try:
+                frames[path] = polars.read_parquet(path).select(list(self.schema)).cast(self.schema)  # type: ignore[arg-type]  # names to types
+            except (OSError, polars.exceptions.PolarsError):  # merged away by another scan, or damaged
+                continue
+        return frames
 
 
 def _version() -> str:

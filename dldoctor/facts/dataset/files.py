@@ -8,27 +8,55 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
-from typing import ClassVar, Self
+from stat import S_ISDIR, S_ISREG
+from typing import ClassVar, NamedTuple, Self
 
 from dldoctor.fact import BadInput, Fact, Unavailable
 from dldoctor.facts.subjects import DatasetFolder
 from dldoctor.resources import Resources
 
-#: endings that promise a picture
-PICTURE = re.compile(r"\.(jpe?g|jpe|jfif|png|apng|bmp|dib|gif|tiff?|webp|p[bgnp]m|avif|heic|heif|jp2|j2k|tga)$", re.I)
+#: endings that promise a picture, in small letters
+PICTURE = frozenset(
+    [
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "png",
+        "apng",
+        "bmp",
+        "dib",
+        "gif",
+        "tif",
+        "tiff",
+        "webp",
+        "pbm",
+        "pgm",
+        "pnm",
+        "ppm",
+        "avif",
+        "heic",
+        "heif",
+        "jp2",
+        "j2k",
+        "tga",
+    ]
+)
 #: endings that torchvision's ImageFolder reads (torchvision.datasets.folder.IMG_EXTENSIONS)
 LOADABLE = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 #: folders that tools and file managers leave behind; none holds samples
 STRAY = re.compile(r"\..*|__MACOSX|__pycache__|@eaDir|\$RECYCLE\.BIN|System Volume Information|lost\+found", re.I)
 #: how often a linked folder is walked
 VISITS = 4
+_name = attrgetter("name")
 
 
-@dataclass(frozen=True)
-class File:
+class File(NamedTuple):
     """A file; `path` is relative to the root with forward slashes, as the system gave it. A member of a tar archive has
-    the path `shard.tar/member`, and lies `offset` bytes into the file `archive`."""
+    the path `shard.tar/member`, and lies `offset` bytes into the file `archive`. A tuple, as the cheapest of what there
+    is one of for each file."""
 
     path: str
     size: int
@@ -49,7 +77,7 @@ class File:
         return shown(self.path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Folder:
     """A folder and all below it. `strays` are kept apart: what they hold is no part of the dataset."""
 
@@ -106,11 +134,17 @@ class Listing(Fact):
 
     @classmethod
     def gather(cls, dataset: DatasetFolder, resources: Resources) -> Self:
-        return cls(_walk(dataset.path, "", dataset, resources, Counter()))
+        return cls(_walk(str(dataset.path), "", dataset, resources, Counter()))
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's ending promises a picture."""
+    _, dot, ending = name.rpartition(".")
+    return bool(dot) and ending.lower() in PICTURE
 
 
 def _walk(
-    folder: Path, path: str, dataset: DatasetFolder, resources: Resources, visits: Counter[tuple[int, int]]
+    folder: str, path: str, dataset: DatasetFolder, resources: Resources, visits: Counter[tuple[int, int]]
 ) -> Folder:
     if resources.stop.is_set():
         raise Unavailable("interrupted")
@@ -119,7 +153,7 @@ def _walk(
     folders: list[Folder] = []
     strays: list[Folder] = []
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        entries = sorted(os.scandir(folder), key=_name)
         here = os.stat(folder)
     except OSError as error:
         if path and STRAY.fullmatch(path.rpartition("/")[2]):
@@ -129,29 +163,30 @@ def _walk(
             "make it readable, or point at a folder that is"
         ) from None
     visits[here.st_dev, here.st_ino] += 1
+    prefix = f"{path}/" if path else ""
     for entry in entries:
-        below = f"{path}/{entry.name}" if path else entry.name
+        name = entry.name
+        below = prefix + name
         try:
             status = entry.stat()
-            is_folder = entry.is_dir()
         except OSError:  # a link to nowhere: a picture's name makes it a fault, any other is a sidecar
-            (pictures if PICTURE.search(entry.name) else others).append(File(below, -1, 0))
+            (pictures if is_picture(name) else others).append(File(below, -1, 0))
             continue
-        if is_folder:
+        if S_ISREG(status.st_mode):
+            file = File(below, status.st_size, status.st_mtime_ns)
+            (pictures if is_picture(name) else others).append(file)
+        elif S_ISDIR(status.st_mode):  # all else is a pipe or a socket, which would hang its reader
             # Links may form rings; a folder linked in several places (val -> train) is still seen in each of them.
             if visits[status.st_dev, status.st_ino] >= (VISITS if entry.is_symlink() else 1 << 30) or _is_above(
                 folder, entry
             ):
                 continue
-            tree = _walk(folder / entry.name, below, dataset, resources, visits)
-            (strays if STRAY.fullmatch(entry.name) else folders).append(tree)
-        elif entry.is_file():  # a pipe or a socket would hang its reader
-            file = File(below, status.st_size, status.st_mtime_ns)
-            (pictures if PICTURE.search(entry.name) else others).append(file)
+            tree = _walk(entry.path, below, dataset, resources, visits)
+            (strays if STRAY.fullmatch(name) else folders).append(tree)
     return Folder(path, tuple(pictures), tuple(others), tuple(folders), tuple(strays))
 
 
-def _is_above(folder: Path, entry: os.DirEntry[str]) -> bool:
+def _is_above(folder: str, entry: os.DirEntry[str]) -> bool:
     """Whether a link points at a folder that holds it."""
     if not entry.is_symlink():
         return False

@@ -20,6 +20,8 @@ class MaskTable(TableFact):
         grey: of a mask with three channels, whether they are equal everywhere.
         values, counts: the values in the mask and their pixels (0xRRGGBB for colours; the 512 most frequent).
         distinct: how many values there are. fractional: whether some are no whole numbers.
+        edges: how many neighbouring pixels differ. blended: how many pixels lie between two unlike neighbours.
+        between: those of each of the `values`.
     """
 
     waiting_for: ClassVar[str] = "the masks to be decoded"
@@ -42,6 +44,8 @@ class MaskTable(TableFact):
         "grey": "Boolean",
         "distinct": "Int64",
         "fractional": "Boolean",
+        "edges": "Int64",
+        "blended": "Int64",
         "image_width": "Int64",
         "image_height": "Int64",
         "image_orientation": "Int64",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dldoctor.fact import TableFact
@@ -13,10 +14,13 @@ from dldoctor.resources import Resources
 if TYPE_CHECKING:
     import polars
 
+    from dldoctor.facts.dataset.cache import MeasurementCache
     from dldoctor.facts.dataset.pool import Task
 
+#: a frame is made of this many rows, or of those of this many seconds, whichever comes first
+PART_ROWS, PART_SECONDS = 5000, 5.0
 #: outcomes that may differ the next time, whatever the file: never cached
-PASSING = frozenset({"died", "timeout", "unreadable", "skipped"})
+PASSING = ("died", "timeout", "unreadable", "skipped")
 
 
 class Measurements(TableFact):
@@ -37,19 +41,37 @@ class Measurements(TableFact):
         "mode": "String",
         "bits": "Int64",
         "orientation": "Int64",
+        "exif": "Boolean",
+        "quality": "Int64",
+        "frames": "Int64",
         "rows_decoded": "Int64",
         "ends_early": "Boolean",
         "head": "String",
         "blank": "Boolean",
         "bytes_hash": "String",
         "pixels_hash": "String",
+        "perceptual_hash": "UInt64",
+        "thumbnail": "String",
         "grey_mean": "Float64",
         "grey_deviation": "Float64",
+        "red_mean": "Float64",
+        "red_deviation": "Float64",
+        "green_mean": "Float64",
+        "green_deviation": "Float64",
+        "blue_mean": "Float64",
+        "blue_deviation": "Float64",
+        "darkest": "Float64",
+        "brightest": "Float64",
+        "entropy": "Float64",
+        "dark_share": "Float64",
+        "bright_share": "Float64",
         "grey": "Boolean",
         "distinct": "Int64",
         "fractional": "Boolean",
+        "edges": "Int64",
+        "blended": "Int64",
     }
-    lists: ClassVar[tuple[str, ...]] = ("values", "counts")
+    lists: ClassVar[tuple[str, ...]] = ("values", "counts", "between")
 
     @classmethod
     def gather(cls, inventory: Inventory, dataset: DatasetFolder, resources: Resources) -> Self:
@@ -74,41 +96,86 @@ class Measurements(TableFact):
         ).with_row_index("number")
         cache = MeasurementCache(resources.cache, dataset.path, schema) if resources.cache else None
         known = cache.load() if cache else polars.DataFrame(schema=schema)
-        found = wanted.join(known, on=["path", "role", "size", "mtime_ns"], how="left")
-        todo: list[int] = found.filter(polars.col("outcome").is_null())["number"].to_list()
-        measured: list[dict[str, Any]] = []
+        found = _known(wanted, known)
+        missing = wanted.filter(~polars.col("number").is_in(found["number"].implode()))
+        todo: list[int] = missing["number"].to_list()
+        if not todo:
+            return cls(found.drop("number"))
+        fresh = _Fresh({"number": polars.UInt32, **schema}, cache)
         label = "pictures"
 
         def done(position: int, row: dict[str, Any]) -> None:
-            file, role = files[todo[position]]
-            row |= {"path": file.shown, "role": role, "size": file.size, "mtime_ns": file.mtime_ns}
-            measured.append(row)
-            if cache is not None and row["outcome"] not in PASSING:
-                cache.add(row)
+            number = todo[position]
+            file, role = files[number]
+            identity = {"number": number, "path": file.shown, "role": role}
+            fresh.add(row | identity | {"size": file.size, "mtime_ns": file.mtime_ns})
             resources.progress.advance(label)
 
-        if todo:
-            resources.progress.start(label, len(todo))
-            root = str(dataset.path)
-            try:
-                measure_all(
-                    [_task(root, *files[number]) for number in todo],
-                    [max(0, files[number][0].size) for number in todo],
-                    resources,
-                    done,
-                )
-            finally:
-                if cache is not None:
-                    cache.close()
-                resources.progress.finish(label)
-        fresh = polars.DataFrame(measured, schema=schema)
-        rows = polars.concat([found.filter(polars.col("outcome").is_not_null()).select(list(schema)), fresh])
-        order = wanted.select("number", "path", "role")
-        return cls(order.join(rows, on=["path", "role"], how="inner").sort("number").drop("number"))
+        resources.progress.start(label, len(todo))
+        root = str(dataset.path)
+        try:
+            measure_all(
+                [_task(root, *files[number]) for number in todo],
+                [max(0, files[number][0].size) for number in todo],
+                resources,
+                done,
+            )
+        finally:
+            measured = fresh.close(len(files))
+            resources.progress.finish(label)
+        return cls(polars.concat([found.select(measured.columns), measured]).sort("number").drop("number"))
 
     def of(self, role: str) -> polars.DataFrame:
         """The rows of pictures or of masks."""
         return self.frame.filter(self.col.role == role).drop("role")
+
+
+def _known(wanted: polars.DataFrame, known: polars.DataFrame) -> polars.DataFrame:
+    """The rows of `known` that are of the wanted files as they are now, with their numbers and in their order."""
+    import polars
+
+    # by the path alone, the rest afterwards: a join by four columns takes three times the memory
+    others = ["role", "size", "mtime_ns"]
+    joined = wanted.join(known, on="path", suffix="_known", maintain_order="left")
+    same = joined.filter(*(polars.col(name) == polars.col(f"{name}_known") for name in others))
+    found = same.drop(f"{name}_known" for name in others)
+    twice = found["number"].is_duplicated().any()  # two scans at once measured the same file
+    return found.unique("number", keep="last", maintain_order=True) if twice else found
+
+
+class _Fresh:
+    """Rows as they come, put into frames now and then: the cache gets each, and a frame holds a row in a tenth of the
+    memory of a dict."""
+
+    def __init__(self, schema: dict[str, Any], cache: MeasurementCache | None) -> None:
+        self.schema = schema
+        self.cache = cache
+        self.waiting: list[dict[str, Any]] = []
+        self.frames: list[polars.DataFrame] = []
+        self.last = time.monotonic()
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.waiting.append(row)
+        if len(self.waiting) >= PART_ROWS or time.monotonic() - self.last >= PART_SECONDS:
+            self._flush()
+
+    def close(self, pictures: int) -> polars.DataFrame:
+        """All rows; the cache is complete then. `pictures` is how many files the dataset has."""
+        import polars
+
+        self._flush()
+        if self.cache is not None:
+            self.cache.close(pictures)
+        return polars.concat(self.frames, rechunk=False)
+
+    def _flush(self) -> None:
+        import polars
+
+        frame = polars.DataFrame(self.waiting, schema=self.schema)
+        self.waiting, self.last = [], time.monotonic()
+        self.frames.append(frame)
+        if self.cache is not None:
+            self.cache.write(frame.drop("number").filter(~polars.col("outcome").is_in(PASSING)))
 
 
 def _task(root: str, file: File, role: str) -> Task:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -131,9 +132,24 @@ def test_values_of_masks_are_counted() -> None:
     indexed.putpalette([0, 0, 0, 9, 9, 9])
     indexed.putpixel((0, 0), 1)
     assert mask_values(indexed) == {
-        "grey": None, "distinct": 2, "fractional": False, "values": [0, 1], "counts": [7, 1]
+        "grey": None, "distinct": 2, "fractional": False, "values": [0, 1], "counts": [7, 1],
+        "edges": 2, "blended": 0, "between": [0, 0]
     }  # fmt: skip
     assert mask_values(Image.new("RGB", (2, 2), (1, 2, 3)))["values"] == [0x010203]
     assert mask_values(Image.new("RGB", (2, 2), (7, 7, 7)))["grey"] is True
     assert mask_values(Image.new("1", (2, 2), 1))["values"] == [1]
     assert mask_values(Image.new("F", (2, 2), 0.5))["fractional"] is True
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_values_between_two_others_are_told_from_areas(turned: bool) -> None:
+    ramp = numpy.array([[0, 0, 3, 6, 6, 6, 1, 6]] * 3, numpy.uint8)
+    found = mask_values(Image.fromarray(ramp.T if turned else ramp))
+    assert dict(zip(found["values"], found["between"], strict=True)) == {0: 0, 1: 0, 3: 3, 6: 0}
+    assert (found["edges"], found["blended"]) == (12, 3)
+
+
+def test_a_colour_lies_between_two_others_in_every_channel() -> None:
+    row = [[(0, 0, 0), (40, 10, 0), (80, 20, 0), (80, 90, 0), (80, 20, 0)]]
+    found = mask_values(Image.fromarray(numpy.array(row, numpy.uint8)))
+    assert (found["edges"], found["blended"]) == (4, 2)

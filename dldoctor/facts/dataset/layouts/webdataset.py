@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dldoctor.facts.dataset.annotated import Annotated, Fault, with_all_columns
-from dldoctor.facts.dataset.files import PICTURE, STRAY, File, shown
+from dldoctor.facts.dataset.files import STRAY, File, is_picture, shown
 from dldoctor.facts.dataset.label_tables import LabelFile, LabelRow
 from dldoctor.facts.dataset.layouts.recognition import Search, and_more, layout
 from dldoctor.facts.dataset.lookup import folder_of
@@ -94,7 +94,7 @@ def _samples(members: Iterable[Member]) -> dict[str, _Sample]:
         if not ending or STRAY.fullmatch(name):
             continue
         sample = found.setdefault(folder + slash + stem, _Sample())
-        if PICTURE.search(name):
+        if is_picture(name):
             if _MASK.fullmatch(ending) or (sample.pictures and image_stem_of_mask(ending.partition(".")[0])):
                 sample.mask = sample.mask or member
             else:

@@ -1,1 +1,2 @@
-"""Worker side: what is measured on one file. Nothing here is imported by the parent; any change makes old cache entries stale."""
+"""Worker side: what is measured on one file. These modules run in the decoding processes, and any change to them makes
+the measurements in the cache stale."""

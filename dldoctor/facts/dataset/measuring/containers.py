@@ -34,8 +34,7 @@ def container_of(data: bytes) -> Container | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _sized("WEBP", size, 8 + int.from_bytes(data[4:8], "little"))
     if data[:4] in (b"II*\0", b"MM\0*") and size >= 8:
-        start = int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big")
-        return _sized("TIFF", size, start + 2)
+        return _sized("TIFF", size, _tiff_end(data))
     if data[4:8] == b"ftyp" and data[8:12] in _BRANDS:
         return _sized(_BRANDS[data[8:12]], size, _boxes_end(data))
     return None
@@ -46,6 +45,35 @@ def _sized(name: str, size: int, declared: int) -> Container:
     if missing > 0:
         return Container(name, True, f"at least {missing} bytes are missing at its end")
     return Container(name, False, whole=name in ("TIFF", "HEIF"))
+
+
+#: bytes of a value by the number of its type in a TIFF directory
+_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+#: tags with where strips and tiles begin, and how long each is
+_TIFF_STARTS, _TIFF_LENGTHS = (273, 324), (279, 325)
+
+
+def _tiff_end(data: bytes) -> int:
+    """Where the first directory of a TIFF file, its values and its strips or tiles end, as they say."""
+    order = "<" if data[:1] == b"I" else ">"
+    (start,) = struct.unpack_from(order + "L", data, 4)
+    if start + 2 > len(data):
+        return int(start) + 2
+    (entries,) = struct.unpack_from(order + "H", data, start)
+    end = int(start) + 2 + 12 * int(entries) + 4
+    if end > len(data):
+        return end
+    spans: dict[str, list[int]] = {}
+    for at in range(start + 2, end - 4, 12):
+        tag, kind, count = struct.unpack_from(order + "HHL", data, at)
+        size = _TIFF_SIZES.get(kind, 0) * count
+        (where,) = struct.unpack_from(order + "L", data, at + 8) if size > 4 else (at + 8,)
+        end = max(end, where + size)
+        role = "starts" if tag in _TIFF_STARTS else "lengths" if tag in _TIFF_LENGTHS else ""
+        if role and kind in (3, 4) and where + size <= len(data):
+            spans[role] = list(struct.unpack_from(f"{order}{count}{'HL'[kind - 3]}", data, where))
+    strips = zip(spans.get("starts", ()), spans.get("lengths", ()), strict=False)
+    return max([end, *(begin + length for begin, length in strips)])
 
 
 def _boxes_end(data: bytes) -> int:

@@ -10,30 +10,35 @@ import base64
 import io
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy
 import xxhash
 from PIL import Image
 
 from dldoctor.facts.dataset.measuring import jpeg, png
 from dldoctor.facts.dataset.measuring.containers import container_of
+from dldoctor.facts.dataset.measuring.frames import frames_of
 from dldoctor.facts.dataset.measuring.mask_values import mask_values
+from dldoctor.facts.dataset.measuring.statistics import small_copy, statistics
 
 Role = Literal["picture", "mask"]
 Row = dict[str, Any]
 
 #: pixels beyond which Pillow itself refuses a file as a decompression bomb; such a file is measured, not decoded
 BOMB = 2 * 89_478_485
+#: the name under which a row carries a small copy of its picture
+COPY = "copy"
 _HEAD = 48
-_ORIENTATION = 0x0112
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
 
 Image.MAX_IMAGE_PIXELS = None  # judged here, by BOMB
 warnings.simplefilter("ignore")
 
 
 def measure(path: str, role: Role, offset: int = 0, length: int = -1) -> Row:
-    """The columns of one file, or of the part of an archive at `offset`; never raises for what it holds."""
+    """The columns of one file, or of the part of an archive at `offset`, and under `COPY` what `complete` makes the rest
+    of; never raises for what the file holds."""
     try:
         with open(path, "rb", buffering=0) as file:
             file.seek(offset)
@@ -54,6 +59,14 @@ def measure(path: str, role: Role, offset: int = 0, length: int = -1) -> Row:
         return {**row, "outcome": "skipped", "message": "not enough memory to decode it"}
 
 
+def complete(rows: Sequence[Row]) -> None:
+    """Add the columns that are computed for many pictures together."""
+    seen = [row for row in rows if COPY in row]
+    for row, computed in zip(seen, statistics([row.pop(COPY) for row in seen]), strict=True):
+        for name, value in computed.items():
+            row.setdefault(name, value)  # what all pixels said stands above what the copy says
+
+
 def _jpeg(path: str, data: bytes, header: jpeg.JpegHeader) -> Row:
     row: Row = {
         "format": "JPEG",
@@ -62,13 +75,16 @@ def _jpeg(path: str, data: bytes, header: jpeg.JpegHeader) -> Row:
         "mode": header.mode,
         "bits": header.bits,
         "orientation": header.orientation,
+        "exif": header.exif,
+        "quality": header.quality,
+        "frames": 1,
     }
     if not header.common:
         return {**row, "outcome": "unsupported", "message": "a kind of JPEG that common decoders do not read"}
     if header.width * header.height > BOMB:
         return {**row, "outcome": "skipped", "message": "too many pixels to decode"}
     try:
-        grey = jpeg.decode_small(data, strict=True)
+        small = jpeg.decode_small(data, header, strict=True)
     except ValueError as error:
         said = str(error)
         if jpeg.tells_damage(said, header.progressive):
@@ -80,11 +96,14 @@ def _jpeg(path: str, data: bytes, header: jpeg.JpegHeader) -> Row:
                 "rows_decoded": rows,
                 "ends_early": said.startswith("Premature end of JPEG file"),
             }
-        try:
-            grey = jpeg.decode_small(data, strict=False)
-        except ValueError:  # a layout that TurboJPEG does not know, such as odd chroma sampling: Pillow may
-            return _by_pillow(path, data, "picture")
-    return {**row, "outcome": "decoded", "pixels_hash": f"j{header.coded:032x}", **_grey_statistics(grey)}
+        second = row | _by_pillow(path, data, "picture")
+        try:  # a layout that TurboJPEG does not know, such as odd chroma sampling, or more damage: Pillow knows
+            small = jpeg.decode_small(data, header, strict=False) if second["outcome"] == "decoded" else None
+        except ValueError:
+            small = None
+        if small is None:
+            return second
+    return {**row, "outcome": "decoded", "pixels_hash": f"j{header.coded:032x}", COPY: small}
 
 
 def _by_pillow(path: str, data: bytes, role: Role) -> Row:
@@ -97,7 +116,7 @@ def _by_pillow(path: str, data: bytes, role: Role) -> Row:
         "width": image.width,
         "height": image.height,
         "mode": image.mode,
-        "bits": _bits(image.mode),
+        "bits": _bits(image),
     }
     if image.width * image.height > BOMB:
         return {**row, "outcome": "skipped", "message": "too many pixels to decode"}
@@ -112,6 +131,8 @@ def _by_pillow(path: str, data: bytes, role: Role) -> Row:
                 "ends_early": chunks.ends_early,
                 "rows_decoded": chunks.rows,
             }
+    if role == "picture":
+        row["frames"] = frames_of(image)
     try:
         image.load()
     except Exception as error:  # as above
@@ -119,7 +140,9 @@ def _by_pillow(path: str, data: bytes, role: Role) -> Row:
         return {**row, "outcome": "failed", "message": said, "ends_early": _says_cut(said)}
     row["mode"], row["outcome"] = image.mode, "decoded"
     try:
-        orientation = image.getexif().get(_ORIENTATION)
+        exif = image.getexif()
+        orientation = exif.get(_ORIENTATION)
+        row["exif"] = bool(exif)
         row["orientation"] = orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else None
     except Exception:  # damaged metadata is no damage to the picture
         row["orientation"] = None
@@ -129,8 +152,8 @@ def _by_pillow(path: str, data: bytes, role: Role) -> Row:
     pixels.update(image.tobytes())
     if image.mode == "P" and image.palette is not None:
         pixels.update(image.palette.tobytes())
-    grey = image if image.mode in ("L", "1", "I;16", "I", "F") else image.convert("L")
-    return {**row, "pixels_hash": f"p{pixels.hexdigest()}", **_grey_statistics(numpy.asarray(grey))}
+    copy, known = small_copy(image)
+    return {**row, **known, "pixels_hash": f"p{pixels.hexdigest()}", COPY: copy}
 
 
 def _unidentified(path: str, data: bytes, error: Exception) -> Row:
@@ -169,14 +192,10 @@ def _says_cut(message: str) -> bool:
     )
 
 
-def _bits(mode: str) -> int:
-    return {"1": 1, "I": 32, "F": 32}.get(mode, 16 if mode.startswith("I;16") else 8)
-
-
-def _grey_statistics(grey: Any) -> Row:
-    if grey.size == 0:
-        return {"grey_mean": None, "grey_deviation": None}
-    values = grey.ravel().astype(numpy.float32)
-    mean = float(values.mean())
-    values -= mean  # the variance by hand: a third of the time of std() on a picture this small
-    return {"grey_mean": mean, "grey_deviation": (float(numpy.dot(values, values)) / values.size) ** 0.5}
+def _bits(image: Image.Image) -> int:
+    """Bits of a channel in the file; Pillow itself cuts three channels of 16 bits down to 8."""
+    if image.format == "TIFF":
+        written = image.tag_v2.get(_BITS_PER_SAMPLE)  # type: ignore[attr-defined]  # a TIFF has them
+        if written and isinstance(written[0], int):
+            return int(written[0])
+    return {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if image.mode.startswith("I;16") else 8)

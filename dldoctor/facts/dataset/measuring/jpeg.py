@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import numpy
 import simplejpeg
 import xxhash
+
+from dldoctor.facts.dataset.measuring.statistics import fraction
 
 #: start-of-frame markers; C4 (tables), C8 (reserved) and CC (arithmetic conditioning) lie between them
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -32,13 +36,18 @@ class JpegHeader:
     common: bool
     orientation: int | None
     coded: int
+    #: bytes of the coded picture, metadata and tables left out
+    length: int
+    exif: bool
+    #: 1 to 100, on the scale of the Independent JPEG Group's encoder
+    quality: int | None
 
 
 def read_header(data: bytes) -> JpegHeader | None:
     """Walk the segments up to the first scan; None where that can't be done."""
     at, size = 2, len(data)
     frame: tuple[int, int, int, int, int] | None = None
-    orientation = None
+    orientation, quality, exif = None, None, False
     pixels = xxhash.xxh3_128()
     while at + 4 <= size:
         if data[at] != 0xFF:
@@ -57,8 +66,10 @@ def read_header(data: bytes) -> JpegHeader | None:
             if end - at < 10:
                 return None
             frame = (marker, *struct.unpack_from(">BHHB", data, at + 4))
-        elif marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0" and orientation is None:
-            orientation = exif_orientation(data[at + 10 : end])
+        elif marker == 0xDB and quality is None:
+            quality = quality_of(data[at + 4 : end])
+        elif marker == 0xE1 and not exif and data[at + 4 : at + 10] == b"Exif\0\0":
+            exif, orientation = True, exif_orientation(data[at + 10 : end])
         # APPn and comments are metadata, all but Adobe's APP14, which names the colour transform
         if not (0xE0 <= marker <= 0xEF and marker != 0xEE) and marker != 0xFE:
             pixels.update(data[at:end])
@@ -68,7 +79,9 @@ def read_header(data: bytes) -> JpegHeader | None:
             # Inside a scan every FF is escaped, so the first end marker is the picture's own. Looking for it costs as
             # much as all the rest of this function, so it is done where something follows it alone.
             last = size - 2 if data.endswith(b"\xff\xd9") else data.find(b"\xff\xd9", end)
-            pixels.update(memoryview(data)[end:last] if last >= 0 else memoryview(data)[end:])
+            if last < 0:
+                last = size
+            pixels.update(memoryview(data)[end:last])
             kind, bits, height, width, components = frame
             if components not in _MODES:
                 return None
@@ -81,6 +94,9 @@ def read_header(data: bytes) -> JpegHeader | None:
                 common=bits == 8 and kind in (0xC0, 0xC1, 0xC2, 0xC9, 0xCA),
                 orientation=orientation,
                 coded=pixels.intdigest(),
+                length=last - at,
+                exif=exif,
+                quality=quality,
             )
         at = end
     return None
@@ -103,11 +119,52 @@ def exif_orientation(tiff: bytes) -> int | None:
     return None
 
 
-def decode_small(data: bytes, strict: bool) -> Any:
-    """The grey picture at 1/8 of the size; strict turns each warning of libjpeg into a ValueError with its text."""
-    return simplejpeg.decode_jpeg(
-        data, "GRAY", fastdct=True, fastupsample=True, min_height=1, min_width=1, min_factor=8, strict=strict
-    )[:, :, 0]
+#: the luminance table of the JPEG standard, in rising order of its positions in the zigzag
+_LUMINANCE = (
+    16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35, 37, 29, 40, 58, 51,
+    61, 60, 57, 51, 56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87, 95, 98, 103, 104, 103, 62, 77,
+    113, 121, 112, 100, 120, 92, 101, 103, 99,
+)  # fmt: skip
+#: the sum of that table at the qualities 100, 99, ... 1, as the Independent JPEG Group's encoder scales it
+_SUMS = [
+    sum(
+        min(255, max(1, (value * (200 - 2 * quality if quality >= 50 else 5000 // quality) + 50) // 100))
+        for value in _LUMINANCE
+    )
+    for quality in range(100, 0, -1)
+]
+
+
+def quality_of(tables: bytes) -> int | None:
+    """The quality whose luminance table is, in sum, the nearest to the first table of a DQT segment."""
+    if len(tables) < 65:
+        return None
+    total = sum(tables[1:65]) if tables[0] < 16 else sum(struct.unpack_from(">64H", tables.ljust(129, b"\0"), 1))
+    return _nearest(total)
+
+
+@functools.lru_cache(512)
+def _nearest(total: int) -> int:
+    at = bisect.bisect_left(_SUMS, total)
+    near = min((at - 1, at), key=lambda n: abs(_SUMS[n] - total) if 0 <= n < 100 else 1 << 30)
+    return 100 - near
+
+
+def decode_small(data: bytes, header: JpegHeader, strict: bool) -> Any:
+    """A copy at a fraction of the size, in colour where there is some; strict turns each warning of libjpeg into a
+    ValueError with its text."""
+    factor = fraction(header.width, header.height)
+    small = simplejpeg.decode_jpeg(
+        data,
+        "RGB" if header.mode == "RGB" else "GRAY",
+        fastdct=True,
+        fastupsample=True,
+        min_height=-(-header.height // factor),
+        min_width=-(-header.width // factor),
+        min_factor=factor,
+        strict=strict,
+    )
+    return small if header.mode == "RGB" else small[:, :, 0]
 
 
 def tells_damage(warning: str, progressive: bool) -> bool:
