@@ -157,6 +157,8 @@ def _few(names: list[str]) -> str:
 def _counts(labels: LabelTable) -> Counter[str]:
     """Samples per class in the training split, in the order of the class indices; empty where labels are quantities."""
     rows = [row for row in labels.counted() if row.form != "blank"]
+    if any(row.form == "box" and row.name for row in rows):
+        rows = [row for row in rows if row.name]  # a box of no declared class is another fault
     training = [row for row in rows if row.split == "train"] or rows
     samples = sum(row.count for row in training)
     counts: Counter[str] = Counter()

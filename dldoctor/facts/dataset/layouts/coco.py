@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 #: names that promise COCO, whatever the file holds
 _NAMED = re.compile(
-    r"(instances|(person_)?keypoints|panoptic|stuff|image_info|captions|lvis)_.*\.json|.*[._]coco\.json|coco.*\.json",
+    r"(instances|(person_)?keypoints|panoptic_|stuff_|image_info_|captions_|lvis_|coco|_?annotations?).*\.json|"
+    r".*[._]coco\.json",
     re.I,
 )
 #: a folder with more json files holds one for each picture (labelme, Supervisely)

@@ -68,6 +68,8 @@ def read_coco(data: bytes, shown: str) -> CocoFile | None:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a validation error is one, too
         return _item_by_item(data, shown, str(error))
     images, annotations = document.images, document.annotations
+    if not all(image.file_name or image.coco_url for image in images):
+        return _item_by_item(data, shown, "")
     boxed = [(number, found) for number, found in enumerate(annotations) if found.bbox is not None]
     return _assemble(
         [_name(image.file_name, image.coco_url) for image in images],
@@ -192,6 +194,8 @@ def _item_by_item(data: bytes, shown: str, said: str) -> CocoFile | None:
         [corners for _, _, corners in kept],
         [row.get("iscrowd") in (1, True, "1") for _, row, _ in kept],
     )
+    if wrong:
+        found.dangling = 0  # an entry that was left out has annotations, too
     found.faults = [_entry_fault(data, shown, key, what, numbers) for (key, what), numbers in wrong.items()]
     return found
 
