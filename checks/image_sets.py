@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from dldoctor import Advice, Finding, ImageTable, Layout, Quarantine, Severity, Table, check
+from dldoctor import Advice, Finding, ImageTable, Layout, Severity, Table, check
 from dldoctor.facts.dataset.names import is_images
 
 #: folders that one scene may have pictures in: colour, depth, mask, ...; more are classes
@@ -124,49 +123,3 @@ def exif_orientation(images: ImageTable) -> Iterator[Finding]:
             show=Table(("orientation", "shown", "pictures", "for instance"), rows),
             fix="PIL.ImageOps.exif_transpose(Image.open(path)) in the loader, before any crop or resize",
         )
-
-
-@check("IMG013", Severity.WARNING, since="0.1")
-def duplicate_image(images: ImageTable, layout: Layout | None) -> Iterator[Finding]:
-    """The same picture stands more than once in a split.
-
-    It counts double in the loss, and a random split puts its copies on both sides.
-
-    Fix: keep one of each group.
-    """
-    for group in images.identical():
-        here: dict[str | None, list[Any]] = {}
-        for image in group:
-            here.setdefault(image.split, []).append(image)
-        for copies in here.values():
-            if len(copies) < 2:
-                continue
-            labels = sorted({image.label for image in copies if image.label is not None})
-            # the copy has the longer name: `cat (1).jpg`, `cat_copy.jpg`
-            paths = sorted((image.path for image in copies), key=lambda path: (len(path), path))
-            loose = layout is None or layout.kind in ("imagefolder", "pictures")
-            fix = Quarantine(tuple(paths[1:]), "keep one, move the rest out of the way", safe=False)
-            template = "stands {times} times: also as {others}"
-            if len(labels) > 1:
-                yield Finding(
-                    paths[0],
-                    template + "; under different labels: {labels}",
-                    times=len(paths),
-                    others=_some(paths[1:]),
-                    labels=", ".join(labels),
-                    paths=paths,
-                    fix="look which label is right, keep that one",
-                )
-            else:
-                yield Finding(
-                    paths[0],
-                    template,
-                    times=len(paths),
-                    others=_some(paths[1:]),
-                    paths=paths,
-                    fix=fix if loose else "keep one, and take the others out of the dataset with their masks or rows",
-                )
-
-
-def _some(paths: list[str]) -> str:
-    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")

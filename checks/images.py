@@ -25,6 +25,11 @@ _LOOKS = {
     b"\x00\x05\x16\x07": "macOS metadata (AppleDouble), not the picture of that name",
     b"{": "JSON",
 }
+#: what reads the kinds that Pillow does not
+_READERS = {
+    "HEIF": "pip install pillow-heif, then pillow_heif.register_heif_opener()",
+    "TIFF": "read them with tifffile and imagecodecs, or convert them",
+}
 #: a whole picture of any common format takes more bytes than this
 _SMALLEST = 26
 
@@ -83,6 +88,7 @@ def truncated_image(images: ImageTable, masks: MaskTable | None) -> Iterator[Fin
 @check(
     "IMG002",
     Severity.ERROR,
+    Severity.INFO,
     unless=("IMG003",),
     since="0.1",
     symptoms=(
@@ -104,7 +110,8 @@ def truncated_image(images: ImageTable, masks: MaskTable | None) -> Iterator[Fin
 def unreadable_image(images: ImageTable, masks: MaskTable | None) -> Iterator[Finding]:
     """No decoder knows the file, whatever its name says.
 
-    An error page or an archive saved under a picture's name stops the loader, or is None in OpenCV.
+    An error page or an archive saved under a picture's name stops the loader, or is None in OpenCV. Whole pictures of a
+    rare kind, which Pillow does not read, are named once and not examined further.
 
     Fix: fetch the file again, or move it out of the dataset.
     """
@@ -120,14 +127,33 @@ def unreadable_image(images: ImageTable, masks: MaskTable | None) -> Iterator[Fi
             fix=Quarantine((image.path,)),
         )
     for image in _files(images, masks, images.col.outcome == "unreadable"):
-        linked = image.size == -1
+        if image.size == -1:
+            reason = "it is a link to a file that is not there"
+            fix = "put the file it points at back, or remove the link"
+        else:
+            reason, fix = image.message, "make it readable for the user who trains: chmod u+r FILE"
+        yield Finding(image.path, "can't be opened: {reason}", reason=reason, fix=fix)
+    for image in _files(images, masks, images.col.outcome == "gone"):
         yield Finding(
             image.path,
-            "can't be opened: {reason}",
-            reason="it is a link to a file that is not there" if linked else image.message,
-            fix="put the file it points at back, or remove the link"
-            if linked
-            else f"make it readable: chmod u+r {image.path}",
+            "was there when the scan began and is gone now",
+            fix="let what is changing the dataset finish, and scan again",
+        )
+    rare = list(_files(images, masks, images.col.outcome == "unsupported"))
+    if rare:
+        formats = sorted({image.format for image in rare})
+        yield Finding(
+            ".",
+            "{count} {formats} files were not examined: {reason}",
+            count=len(rare),
+            formats=" and ".join(formats),
+            reason="Pillow does not read their kind, though they look whole",
+            example=rare[0].path,
+            paths=[image.path for image in rare[:1000]],
+            decoder=rare[0].message,
+            severity=Severity.INFO,
+            fix=" or ".join(_READERS[form] for form in formats if form in _READERS)
+            or "read them with a library that knows them, such as tifffile or imagecodecs, or convert them",
         )
 
 

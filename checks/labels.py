@@ -18,9 +18,6 @@ from dldoctor import (
     check,
 )
 
-#: labels shown before the rest is left to the evidence
-_SHOWN = 5
-
 
 @check(
     "LBL001",
@@ -58,7 +55,7 @@ def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: Dataset
         return
     col = labels.col
     outside_rows = labels.where(col.form == "box", (col.value < 0) | (col.value >= classes.count))
-    boxed = tuple((row.picture or "", row.text) for row, _ in zip(outside_rows, range(_SHOWN), strict=False))
+    boxed = tuple((row.picture or "", row.text) for row, _ in zip(outside_rows, range(12), strict=False))
     source = next(labels.where((col.value < 0) | (col.value >= classes.count)), next(labels.where())).source
     needed = largest + 1
     evidence: dict[str, Any] = {
@@ -242,7 +239,7 @@ def _undeclared(labels: LabelTable) -> Iterator[Finding]:
             source,
             "{count} annotations have a category_id that no category has: {ids}",
             count=sum(counts.values()),
-            ids=", ".join(sorted(counts, key=int)[:10]),
+            ids=", ".join(sorted(counts, key=lambda text: (len(text), text))[:10]),
             counts=counts,
             fix="add the category, or take those annotations out",
         )

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from dldoctor import DatasetFolder, Finding, ImageTable, LabelTable, Severity, SplitTable, Table, check
+from dldoctor import DatasetFolder, Finding, ImageTable, LabelTable, Layout, Severity, SplitTable, Table, check
 
 #: samples below which a set is an example rather than something to train on
 _SOME = 10
@@ -24,7 +24,7 @@ _GROUP = re.compile(
 
 
 @check("SPL003", Severity.WARNING, since="0.1")
-def no_validation_split(splits: SplitTable, images: ImageTable) -> Iterator[Finding]:
+def no_validation_split(splits: SplitTable, images: ImageTable, layout: Layout) -> Iterator[Finding]:
     """There is a training split and nothing to evaluate on.
 
     A network is judged by pictures it was not trained on: without them overfitting can't be seen.
@@ -34,6 +34,8 @@ def no_validation_split(splits: SplitTable, images: ImageTable) -> Iterator[Find
     found = list(splits.where())
     if [split.split for split in found] != ["train"] or found[0].samples < _SOME:
         return
+    if len(layout.splits) > 1:
+        return  # a part of the training pictures is told to be the validation
     if any(re.search(r"train[_\-]?val", image.path.rpartition("/")[0], re.I) for image in images.where()):
         return  # both in one, by its name
     yield Finding(

@@ -20,9 +20,11 @@ from .facts.dataset.annotation_files import UnreadSheet as UnreadSheet
 from .facts.dataset.boxes import BoxGroup as BoxGroup
 from .facts.dataset.boxes import BoxTable as BoxTable
 from .facts.dataset.boxes import Readings as Readings
+from .facts.dataset.class_properties import ClassProperties as ClassProperties
 from .facts.dataset.labels import LabelTable as LabelTable
 from .facts.dataset.layout import Layout as Layout
 from .facts.dataset.masks import MaskTable as MaskTable
+from .facts.dataset.near_duplicates import NearDuplicates as NearDuplicates
 from .facts.dataset.pictures import ImageTable as ImageTable
 from .facts.dataset.samples import ClassFolder as ClassFolder
 from .facts.dataset.splits import SplitTable as SplitTable

@@ -54,6 +54,10 @@ class Fact:
         """What to draw below the findings (a layer table, a loss curve); nothing for most facts."""
         return ()
 
+    def reported(self) -> dict[str, Any] | None:
+        """What a JSON report holds of it, as JSON values; nothing for most facts."""
+        return None
+
 
 class Subject(Fact):
     """A seed that names the thing under examination. A check belongs to each command whose subject it can reach."""

@@ -118,9 +118,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Listing:
-    """Text that is shown as it stands, such as a trace."""
+    """Text that is shown as it stands, such as a trace; `whole` lines are for pasting and never cut."""
 
     text: str
+    whole: bool = False
 
 
 Exhibit = CodeFrame | ShapeChain | Table | Histogram | HexBytes | Curve | Listing

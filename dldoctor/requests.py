@@ -78,6 +78,11 @@ class ScanRequest(Request):
         folder = dataset(self.path, base, self.layout, self.ignore_index, self.split, self.group_by)
         return [folder, *common(self.classes, self.batch)]
 
+    def shown(self) -> tuple[type[Fact], ...]:
+        from dldoctor.facts.dataset.profile import DatasetProfile
+
+        return (DatasetProfile,)
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ModelRequest(Request):

@@ -1,11 +1,11 @@
-"""Fixes: edits go in whole and only where the result parses; a quarantine loses nothing and can be undone."""
+"""Fixes: edits go in whole and only where the result parses."""
 
 from pathlib import Path
 
 import pytest
 
-from dldoctor import BadInput, Edit, Edits, Finding, Quarantine
-from dldoctor.fixing import MANIFEST, apply_edits, planned_edits, planned_moves, quarantine, restore
+from dldoctor import BadInput, Edit, Edits, Finding
+from dldoctor.fixing import apply_edits, planned_edits
 from dldoctor.outcome import Entry
 
 from .engine import records
@@ -13,7 +13,7 @@ from .engine import records
 (LARGE,) = records("AAA001")
 
 
-def entries(*fixes: Edits | Quarantine) -> list[Entry]:
+def entries(*fixes: Edits) -> list[Entry]:
     return [Entry(LARGE, Finding("a.py", "no", fix=fix)) for fix in fixes]
 
 
@@ -55,38 +55,3 @@ def test_a_file_that_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="has changed meanwhile"):
         apply_edits(changes, tmp_path)
     assert (tmp_path / "a.py").read_text() == "x = 111\n"
-
-
-def test_a_quarantine_is_undone_by_its_manifest(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    (data / "cat").mkdir(parents=True)
-    (data / "cat" / "a.jpg").write_bytes(b"one")
-    (data / "b c.jpg").write_bytes(b"two")
-    moves = planned_moves(entries(Quarantine(("cat/a.jpg",)), Quarantine(("b c.jpg", "cat/a.jpg"))))
-    manifest = quarantine(moves, data)
-    assert not list(data.rglob("*.jpg"))
-    assert restore(manifest) == (2, [])
-    assert (data / "cat" / "a.jpg").read_bytes() == b"one"
-    assert (data / "b c.jpg").read_bytes() == b"two"
-    assert restore(manifest.parent) == (0, [])
-
-
-def test_restore_writes_over_nothing(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "a.jpg").write_bytes(b"old")
-    manifest = quarantine([("a.jpg", "AAA001")], data)
-    (data / "a.jpg").write_bytes(b"new")
-    count, problems = restore(manifest)
-    assert count == 0
-    assert "exists again" in problems[0]
-    assert (data / "a.jpg").read_bytes() == b"new"
-    assert (manifest.parent / "a.jpg").read_bytes() == b"old"
-
-
-def test_a_manifest_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="can't be read"):
-        restore(tmp_path / "nowhere")
-    (tmp_path / MANIFEST).write_text("{}\n")
-    with pytest.raises(BadInput, match="is no quarantine manifest"):
-        restore(tmp_path)

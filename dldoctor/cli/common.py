@@ -42,6 +42,9 @@ class Common:
     fix: Annotated[bool, typer.Option("--fix", help="Apply the safe fixes.")] = False
     unsafe_fixes: Annotated[bool, typer.Option("--unsafe-fixes", help="Apply the unsafe fixes too.")] = False
     diff: Annotated[bool, typer.Option("--diff", help="Show what --fix would change; change nothing.")] = False
+    quarantine: Annotated[
+        Path | None, typer.Option(help="Where --fix moves bad files; beside the dataset else.", metavar="FOLDER")
+    ] = None
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Findings and the summary alone.")] = False
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Everything seen, also when well.")] = False
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the cache.")] = False
@@ -135,7 +138,7 @@ def examine_and_end(common: Common, run: Callable[[], Report]) -> None:
     if common.fix or common.unsafe_fixes or common.diff:
         from dldoctor.cli.fix import apply_fixes
 
-        apply_fixes(report, unsafe=common.unsafe_fixes, diff_only=common.diff)
+        apply_fixes(report, unsafe=common.unsafe_fixes, diff_only=common.diff, parent=common.quarantine)
     look = look_of(common)
     _emit(report.render(common.format, look), look)
     for path, form in forms.items():

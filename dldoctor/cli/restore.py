@@ -16,7 +16,7 @@ def restore(
     manifest: Annotated[Path, typer.Argument(help="The manifest that --fix named, or its folder.", metavar="MANIFEST")],
 ) -> None:
     """Put back what --fix moved to a quarantine."""
-    from dldoctor.fixing import restore as put_back
+    from dldoctor.quarantine import restore as put_back
 
     count, problems = put_back(manifest)
     typer.echo(f"{count} put back")

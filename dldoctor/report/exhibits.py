@@ -124,9 +124,10 @@ def _(curve: Curve, look: Look) -> list[Text]:
 
 @draw.register
 def _(listing: Listing, look: Look) -> list[Text]:
-    return [
-        Text(line[: look.width - 2] + ".." if len(line) > look.width else line) for line in listing.text.splitlines()
-    ]
+    lines = listing.text.splitlines()
+    if listing.whole:
+        return [Text(line) for line in lines]
+    return [Text(line[: look.width - 2] + ".." if len(line) > look.width else line) for line in lines]
 
 
 def _tick(value: float, low: float, high: float, ticks: str) -> str:

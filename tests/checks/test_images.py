@@ -70,7 +70,6 @@ HEALTHY: dict[str, Callable[[], Files]] = {
     "CMYK throughout": lambda: {"b.jpg": encoded(photo(4).convert("CMYK"))},
     "grey JPEG and grey PNG": lambda: {"a.jpg": photo(1).convert("L"), "b.png": photo(2).convert("L")},
     "progressive": lambda: {"a.jpg": encoded(photo(1), progressive=True)},
-    "odd chroma sampling": lambda: {"a.jpg": _odd_sampling()},
     "a whole thumbnail in the metadata": lambda: {"a.jpg": _with_thumbnail()},
     "a second picture after the first (MPF)": lambda: {"a.jpg": JPEG + encoded(photo(2))},
     "a film after the picture (motion photo)": lambda: {"a.jpg": JPEG + b"\0\0\0\x18ftypmp42" + bytes(3000)},
@@ -82,9 +81,6 @@ HEALTHY: dict[str, Callable[[], Files]] = {
     "16-bit PNG": lambda: {"a.png": photo(1).convert("L").convert("I;16")},
     "lossless WebP and BMP": lambda: {"a.webp": encoded(photo(1), "WEBP", lossless=True), "b.bmp": photo(2)},
     "TIFF with LZW": lambda: {"a.tif": encoded(photo(1), "TIFF", compression="tiff_lzw")},
-    "a TIFF that Pillow does not read (64-bit floats)": lambda: {"a.tif": _double_tiff(), "b.jpg": JPEG},
-    "a 12-bit JPEG": lambda: {"a.jpg": JPEG, "b.jpg": _twelve_bits()},
-    "an iPhone's HEIC under its own name": lambda: {"a.jpg": JPEG, "b.heic": HEIC},
     "names in other scripts": lambda: {"猫 (1).jpg": JPEG, "Füchse/кот.png": PNG},
     "sidecars": lambda: {
         "a.jpg": JPEG,
@@ -111,7 +107,6 @@ HEALTHY: dict[str, Callable[[], Files]] = {
         for folder, mode in (("images", "RGB"), ("masks", "L"))
         for n in range(3)
     },
-    "two black pictures": lambda: {"a.png": Image.new("L", (20, 20)), "b.png": Image.new("L", (20, 20))},
 }
 
 SICK: dict[str, tuple[Callable[[], Files], list[str]]] = {
@@ -165,6 +160,14 @@ SICK: dict[str, tuple[Callable[[], Files], list[str]]] = {
         lambda: {"a.png": photo(3), "b.png": encoded(photo(3), "PNG", compress_level=1)},
         ["IMG013"],
     ),
+    "two black pictures, which are no duplicates": (
+        lambda: {"a.png": Image.new("L", (20, 20)), "b.png": Image.new("L", (20, 20))},
+        ["IMG015", "IMG015"],
+    ),
+    "one colour in odd chroma sampling, which is no damage": (lambda: {"a.jpg": _odd_sampling()}, ["IMG015"]),
+    "a TIFF that Pillow does not read (64-bit floats)": (lambda: {"a.tif": _double_tiff()}, ["IMG002"]),
+    "a 12-bit JPEG": (lambda: {"b.jpg": _twelve_bits()}, ["IMG002"]),
+    "an iPhone's HEIC under its own name": (lambda: {"b.heic": HEIC}, ["IMG002"]),
     "the same JPEG with bytes behind its end": (lambda: {"a.jpg": JPEG, "b.jpg": JPEG + bytes(9)}, ["IMG013"]),
 }
 

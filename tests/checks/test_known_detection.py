@@ -63,11 +63,14 @@ known("coco, training pictures never fetched", "COCO with val, 3 classes, 40 pic
         f"annotations/instances_{s}2017.json": coco({f"{n:012d}.jpg": n for n in part}) for s, part in PARTS.items()
     },
 })  # fmt: skip
-known("lvis", "COCO with train, 3 classes, 60 pictures", {
-    **pictures("train2017/{n:012d}.jpg", {"train": TRAIN}),
-    "lvis_v1_train.json": coco({f"{n:012d}.jpg": n for n in TRAIN}).replace(
-        '"file_name": "', '"coco_url": "http://images.org/train2017/'
-    ),
+known("lvis", f"COCO {BOTH}", {
+    **pictures("{split}2017/{n:012d}.jpg"),
+    **{
+        f"lvis_v1_{s}.json": coco({f"{n:012d}.jpg": n for n in part}).replace(
+            '"file_name": "', f'"coco_url": "http://images.org/{s}2017/'
+        )
+        for s, part in PARTS.items()
+    },
 })  # fmt: skip
 known("roboflow coco", f"COCO {BOTH}", {
     **pictures("{split}/img_{n}_jpg.rf.0a9f{n:02d}.jpg", {"train": TRAIN, "valid": VAL}),
@@ -113,7 +116,7 @@ known("coco8", "YOLO with train and val, 80 classes, 100 pictures", {
     "coco8.yaml": YAML + "".join(f"  {n}: {(*NAMES, *map(str, range(77)))[n]}\n" for n in range(80)),
     "labels/train.cache": b"\x93NUMPY",
 })  # fmt: skip
-known("coco128, two pictures without objects", "YOLO with train, 3 classes, 100 pictures", {
+known("coco128, two pictures without objects", "YOLO with train and val, 3 classes, 100 pictures", {
     "LICENSE": "x",
     "README.txt": "COCO 128",
     **{f"images/train2017/{n:012d}.jpg": jpeg(n) for n in range(ALL)},
@@ -251,7 +254,8 @@ known("mot", "pictures, 100 pictures", {
     "MOT17-02/gt/gt.txt": "".join(f"{n},1,912,484,97,109,0,7,1\n" for n in range(1, ALL + 1)),
     "MOT17-02/seqinfo.ini": "[Sequence]\nname=MOT17-02\n",
 })  # fmt: skip
-known("kitti", "pictures with train, 60 pictures", {
+known("kitti", "pictures with train and test, 100 pictures", {
+    **{f"testing/image_2/{n:06d}.png": scene(n) for n in VAL},
     **{f"training/image_2/{n:06d}.png": scene(n) for n in TRAIN},
     **{
         f"training/label_2/{n:06d}.txt": "Car 0.00 0 -1.67 64.1 17.4 99.7 20.1 1.5 1.6 3.7 -2.7 1.7 46.7 -1.6\n"

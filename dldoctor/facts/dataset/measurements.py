@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from dldoctor.fact import TableFact
+from dldoctor.fact import BadInput, TableFact
 from dldoctor.facts.dataset.files import File
 from dldoctor.facts.dataset.layout import Inventory
 from dldoctor.facts.subjects import DatasetFolder
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: a frame is made of this many rows, or of those of this many seconds, whichever comes first
 PART_ROWS, PART_SECONDS = 5000, 5.0
 #: outcomes that may differ the next time, whatever the file: never cached
-PASSING = ("died", "timeout", "unreadable", "skipped")
+PASSING = ("died", "timeout", "unreadable", "gone", "skipped")
 
 
 class Measurements(TableFact):
@@ -65,6 +65,7 @@ class Measurements(TableFact):
         "entropy": "Float64",
         "dark_share": "Float64",
         "bright_share": "Float64",
+        "edge_width": "Float64",
         "grey": "Boolean",
         "distinct": "Int64",
         "fractional": "Boolean",
@@ -123,6 +124,8 @@ class Measurements(TableFact):
         finally:
             measured = fresh.close(len(files))
             resources.progress.finish(label)
+        if not dataset.path.is_dir():
+            raise BadInput(f"{dataset.shown}: is gone; it was there when the scan began")
         return cls(polars.concat([found.select(measured.columns), measured]).sort("number").drop("number"))
 
     def of(self, role: str) -> polars.DataFrame:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dldoctor.fact import TableFact
 from dldoctor.facts.dataset.layout import Inventory
 from dldoctor.facts.dataset.measurements import Measurements
+
+if TYPE_CHECKING:
+    import polars
 
 
 class ImageTable(TableFact):
@@ -16,14 +19,15 @@ class ImageTable(TableFact):
         size: bytes; -1 for a link to nowhere.
         outcome: `decoded`; `failed` (known format, pixels lost), `unidentified` (no decoder knows it), `empty`,
             `unsupported` (whole as far as one can see, of a kind that Pillow does not read), `unreadable` (the system
-            refused), `died` (the decoder killed its process), `timeout`, `skipped`.
+            refused), `gone` (since the folder was listed), `died` (the decoder killed its process), `timeout`, `skipped`.
         message: the decoder's own words.
         width, height, mode, bits, format, orientation: as the file says, the mode in Pillow's words.
         rows_decoded, ends_early: of a failed file, rows before the fault and whether its end was met too soon.
         head, blank: of an unidentified file, its first bytes (base64) and whether all are zero.
         bytes_hash: of the file. pixels_hash: equal for equal pixels, whatever the metadata.
         exif: whether there is any. quality: of a JPEG, 1 to 100, by its luminance table. frames: of an animation, or
-            pages.
+            pages. edge_width: how many pixels its edges are wide, more where it is blurred; null where a JPEG has too
+            many bytes to be blurred, and above 1,024 pixels.
 
         The rest is measured on a small copy (an eighth of the size, more of a small picture), alpha left out:
         perceptual_hash: 64 bits that a new size or another encoding hardly changes. thumbnail: 12 x 12 grey, base64.
@@ -59,6 +63,28 @@ class ImageTable(TableFact):
         )
         frame = measurements.of("picture").join(sorted_in, on="path", how="left", maintain_order="left")
         return cls(frame.select(list(cls.schema)))
+
+    @property
+    def decoded(self) -> polars.DataFrame:
+        """The pictures that were decoded."""
+        return self.frame.filter(self.col.outcome == "decoded")
+
+    def usual(self, value: Any) -> tuple[float, float]:
+        """The median of an expression over the decoded pictures, and how far they lie from it: the median distance, on
+        the scale of a standard deviation. Both are what a few outliers don't move; (0, 0) where there is none."""
+        import numpy
+
+        values = self.decoded.select(value.cast(float).alias("value"))["value"].drop_nulls().to_numpy()
+        if not len(values):
+            return 0.0, 0.0
+        middle = float(numpy.median(values))
+        return middle, 1.4826 * float(numpy.median(numpy.abs(values - middle)))
+
+    def counted(self, *columns: str) -> list[Any]:
+        """The decoded pictures by these columns: their `count` and the `path` of the first, the most frequent first."""
+        groups = self.decoded.group_by(columns, maintain_order=True)
+        counts = groups.agg(self.col.path.len().alias("count").cast(int), self.col.path.first())
+        return list(self.rows(counts.sort("count", descending=True, maintain_order=True)))
 
     def identical(self) -> list[list[Any]]:
         """Groups of rows with the same pixels. A picture of one constant colour shows nothing, so it is in no group."""

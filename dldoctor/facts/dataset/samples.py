@@ -45,6 +45,8 @@ class Contents:
     class_folders: tuple[ClassFolder, ...] = ()
     label_files: tuple[LabelFile, ...] = ()
     annotated: Annotated | None = None
+    #: splits that are told of, whether or not they have pictures of their own (YOLO's `val: images/train`)
+    declared: tuple[str, ...] = ()
 
     @property
     def masks(self) -> tuple[File, ...]:
@@ -53,7 +55,7 @@ class Contents:
     @property
     def splits(self) -> tuple[str, ...]:
         order = ["train", "val", "test"]
-        found = dict.fromkeys(picture.split for picture in self.pictures if picture.split)
+        found = {*self.declared, *(picture.split for picture in self.pictures if picture.split)}
         return tuple(sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name)))
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 from dldoctor import __version__
 from dldoctor.finding import Severity
-from dldoctor.outcome import Entry
+from dldoctor.outcome import Entry, Outcome
 from dldoctor.report import Look, Report
 
 ENDING = ".json"
@@ -41,7 +41,18 @@ def as_dict(report: Report, look: Look) -> dict[str, Any]:
             for entry, why in outcome.silenced
         ],
         "notes": list(outcome.notes),
+        "measured": _measured(outcome),
     }
+
+
+def _measured(outcome: Outcome) -> list[dict[str, Any]]:
+    """What the facts have to say beside the findings, each with the part of a project that it is about."""
+    return [
+        {"fact": type(fact).__name__, "part": part.title if outcome.parts else None, "values": _clean(values)}
+        for part in outcome.parts or (outcome,)
+        for fact in part.facts
+        if (values := fact.reported()) is not None
+    ]
 
 
 def _finding(entry: Entry) -> dict[str, Any]:

@@ -55,11 +55,18 @@ def render(report: Report, look: Look) -> str:
     )
     for line in lines(report, look):
         line.rstrip()
+        if not line.plain.isprintable():
+            line.plain = line.plain.translate(_VISIBLE)
         console.print(line)
     text = out.getvalue()
     return text.translate(_PLAIN) if look.ascii else text
 
 
+#: a file's name may hold what would move the cursor, change colours or turn the direction of writing
+_VISIBLE = {
+    code: chr(code).encode("unicode_escape").decode("ascii")
+    for code in (*range(32), *range(127, 160), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
 #: for screens that have ASCII alone
 _PLAIN = str.maketrans({"\u00d7": "x", "\u2192": "->", "\u2026": "...", "\u2019": "'"})
 
@@ -153,7 +160,7 @@ def _place(entry: Entry) -> str:
     place = str(at)
     if at.layer and at.layer != place:
         place = f"{place} {at.layer}"
-    return place if at.path else f"{entry.part} {place}".strip()
+    return (place if at.path else f"{entry.part} {place}".strip()).translate(_VISIBLE)
 
 
 def _listed(place: str, message: str, column: int, look: Look) -> Iterator[Text]:

@@ -117,7 +117,7 @@ def test_a_link_to_nowhere_and_a_name_that_is_no_text_are_survived(tmp_path: Pat
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")).write_bytes((tmp_path / "1.jpg").read_bytes()[:-200])
     report = scan(tmp_path, resources=Resources(workers=1))
     assert [(entry.check.code, str(entry.finding.at)) for entry in report] == [
-        ("IMG001", "caf\\xe9.jpg"), ("IMG002", "gone.jpg")
+        ("IMG001", "caf\\xe9.jpg"), ("IMG002", "gone.jpg"), ("IMG011", "caf\\xe9.jpg")
     ]  # fmt: skip
 
 

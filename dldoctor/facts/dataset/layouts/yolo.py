@@ -50,6 +50,7 @@ def yolo(search: Search) -> Contents | None:
         by,
         tuple(Picture(file, splits.get(file.path), companion=labels.get(file.path)) for file in pictures),
         annotated=annotated,
+        declared=tuple(sorted(config.splits)) if config else (),
     )
 
 

@@ -27,6 +27,8 @@ class YoloConfig:
     names: tuple[str, ...] = ()
     keypoints: tuple[int, int] | None = None
     pictures: dict[str, str] = field(default_factory=dict)
+    #: splits with pictures, of their own or shared
+    splits: set[str] = field(default_factory=set)
     missing: list[Missing] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
@@ -129,6 +131,7 @@ def _take_splits(config: YoloConfig, found: Mapping[str, Any], search: Search, f
             if not isinstance(entry, str) or not entry.strip():
                 continue
             pictures, missing = _resolve(search, base, str(top), entry)
+            config.splits.update([split] if pictures else [])
             config.pictures.update((picture, split) for picture in pictures if picture not in config.pictures)
             config.missing += [Missing(source, line, name, near, split) for source, line, name, near in missing]
             if not pictures and split in _NEEDED and not entry.startswith(("/", "http")) and ":" not in entry:

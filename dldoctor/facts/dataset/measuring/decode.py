@@ -13,11 +13,13 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy
 import xxhash
 from PIL import Image
 
 from dldoctor.facts.dataset.measuring import jpeg, png
 from dldoctor.facts.dataset.measuring.containers import container_of
+from dldoctor.facts.dataset.measuring.edges import edge_width, may_be_blurred
 from dldoctor.facts.dataset.measuring.frames import frames_of
 from dldoctor.facts.dataset.measuring.mask_values import mask_values
 from dldoctor.facts.dataset.measuring.statistics import small_copy, statistics
@@ -37,12 +39,14 @@ warnings.simplefilter("ignore")
 
 
 def measure(path: str, role: Role, offset: int = 0, length: int = -1) -> Row:
-    """The columns of one file, or of the part of an archive at `offset`, and under `COPY` what `complete` makes the rest
-    of; never raises for what the file holds."""
+    """The columns of one file, or of the part of an archive at `offset`; under `COPY`, what `complete` takes up. Never
+    raises for what the file holds."""
     try:
         with open(path, "rb", buffering=0) as file:
             file.seek(offset)
             data = file.read(length)
+    except FileNotFoundError:
+        return {"outcome": "unreadable" if os.path.islink(path) else "gone", "message": "no such file"}
     except OSError as error:
         return {"outcome": "unreadable", "message": os.strerror(error.errno) if error.errno else str(error)}
     row: Row = {"bytes_hash": xxhash.xxh3_128_hexdigest(data)}
@@ -103,6 +107,8 @@ def _jpeg(path: str, data: bytes, header: jpeg.JpegHeader) -> Row:
             small = None
         if small is None:
             return second
+    if may_be_blurred(header.width, header.height, header.length, header.quality):
+        row["edge_width"] = edge_width(jpeg.decode_grey(data))
     return {**row, "outcome": "decoded", "pixels_hash": f"j{header.coded:032x}", COPY: small}
 
 
@@ -153,6 +159,8 @@ def _by_pillow(path: str, data: bytes, role: Role) -> Row:
     if image.mode == "P" and image.palette is not None:
         pixels.update(image.palette.tobytes())
     copy, known = small_copy(image)
+    if image.mode in ("L", "RGB"):
+        row["edge_width"] = edge_width(numpy.asarray(image.convert("L")))
     return {**row, **known, "pixels_hash": f"p{pixels.hexdigest()}", COPY: copy}
 
 

@@ -167,6 +167,11 @@ def decode_small(data: bytes, header: JpegHeader, strict: bool) -> Any:
     return small if header.mode == "RGB" else small[:, :, 0]
 
 
+def decode_grey(data: bytes) -> Any:
+    """The grey picture at its full size, whatever the decoder says."""
+    return simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, fastupsample=True, strict=False)[:, :, 0]
+
+
 def tells_damage(warning: str, progressive: bool) -> bool:
     """Whether a text of libjpeg means lost pixels. Some encoders leave a few stray bytes before a marker; a run of
     them, or any inside a scan or between the scans of a progressive file, is left by a decoder that lost its way."""
@@ -185,7 +190,7 @@ def rows_before_filler(data: bytes, header: JpegHeader) -> int | None:
     if header.progressive:
         return None
     try:
-        grey = simplejpeg.decode_jpeg(data, "GRAY", strict=False)[:, :, 0]
+        grey = decode_grey(data)
     except (ValueError, MemoryError):
         return 0
     flat = numpy.all(grey == grey[:, :1], axis=1)
