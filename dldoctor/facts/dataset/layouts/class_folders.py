@@ -17,7 +17,9 @@ from dldoctor.facts.dataset.samples import ClassFolder, Contents, Picture
 def class_folders(search: Search) -> Contents | None:
     labelled = [(split, base) for split, base in search.bases if search.told or _holds_classes(base)]
     names = {folder.name for _, base in labelled for folder in base.bearing}
-    enough = len(names) > 1 or len(labelled) > 1
+    enough = len(names) > 1 or (
+        len(labelled) > 1 and not any(is_images(name.rstrip("_0123456789")) for name in names)  # KITTI's image_2
+    )
     if not (names and (enough or search.told)):
         return None
     beside = [folder for _, base in labelled for folder in base.folders if not folder.all_pictures]
