@@ -243,6 +243,19 @@ def test_a_category_that_is_not_declared_is_out_of_range(tmp_path: Path) -> None
     assert message == "1 annotations have a category_id that no category has: 77"
 
 
+def test_splits_that_number_their_categories_otherwise_do_not_match(tmp_path: Path) -> None:
+    parts = {"train": range(COUNT), "valid": range(COUNT, 2 * COUNT)}
+    for split, numbers in parts.items():
+        put(tmp_path, {f"{split}/{n}.jpg": jpeg(n) for n in numbers})
+        text = coco({f"{n}.jpg": n for n in numbers})
+        if split == "valid":
+            text = text.replace('"name": "cat"', '"name": "x"').replace('"dog"', '"cat"').replace('"x"', '"dog"')
+        put(tmp_path, {f"{split}/_annotations.coco.json": text})
+    ((code, at, message),) = found(tmp_path)
+    assert (code, at) == ("LBL011", "valid/_annotations.coco.json")
+    assert message == "category 1 is dog here and cat in train/_annotations.coco.json"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -293,6 +306,14 @@ def test_a_comma_in_a_label_is_found_with_its_line(tmp_path: Path) -> None:
     rows[9] = "9.jpg,cat, black"
     put(tmp_path, {"labels.csv": "image,label\n" + "\n".join(rows)})
     assert ("LBL012", "labels.csv:11", "has 3 cells in a row where the others have 2") in found(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "train.json", "labels.xlsx"])
+def test_labels_that_were_never_downloaded_are_said(tmp_path: Path, name: str) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
+    put(tmp_path, {**{f"images/{n}.jpg": jpeg(n) for n in range(COUNT)}, name: pointer, "notes.csv": "a,b\nx,y\n"})
+    said = "is a pointer of git-lfs, not the file itself: run git lfs pull"
+    assert found(tmp_path) == [("LBL012", name, said)]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -32,7 +32,9 @@ def data(tmp_path: Path) -> Path:
             "val/cat/empty.jpg": b"",
             "val/cat/page.jpg": "<html>404</html>",
             "val/cat/grey.png": photo(82).convert("L"),
-            "val/cat/turned.jpg": encoded(photo(83), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"),
+            "val/cat/turned.jpg": encoded(
+                photo(83), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"
+            ),
         },
     )
     return folder

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dldoctor.facts.dataset.annotated import Annotated, Fault, Missing, with_all_columns
+from dldoctor.facts.dataset.annotated import Annotated, CategoryList, Fault, Missing, with_all_columns
 from dldoctor.facts.dataset.files import File
 from dldoctor.facts.dataset.layouts.recognition import Search, and_more, layout
 from dldoctor.facts.dataset.lookup import Lookup, folder_of
@@ -77,6 +77,11 @@ def coco(search: Search) -> Contents | None:
         frozenset(named),
         tuple(classes.values()),
         next((source.file.shown for source in sources if source.read.categories), ""),
+        tuple(
+            CategoryList(source.file.shown, source.split, tuple(source.read.categories.items()))
+            for source in sources
+            if source.split is not None and source.read.boxes.height
+        ),
     )
     return Contents(f"{sources[0].file.shown}{and_more(sources)}", tuple(pictures), annotated=annotated)
 
