@@ -292,6 +292,21 @@ def test_a_split_of_data_yaml_that_is_not_there_is_found(tmp_path: Path) -> None
     assert [(at, message) for _, at, message in missing] == [("data.yaml", "is for images/vall, which is not there")]
 
 
+def test_labels_where_nobody_looks_for_them_are_missing(tmp_path: Path) -> None:
+    put(tmp_path, {f"images/{n}.jpg": jpeg(n) for n in range(COUNT)})
+    put(tmp_path, {f"Labels/{n}.txt": yolo(n) for n in range(COUNT)})
+    put(tmp_path, {"data.yaml": "train: images\nval: images\nnames: [cat, dog, owl]\n"})
+    assert found(tmp_path) == [("LBL007", "data.yaml", "is for labels/0.txt, which is not there")]
+
+
+def test_json_about_a_few_of_many_pictures_makes_no_detection_set(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        put(tmp_path, {f"{label}/{label}{n}.jpg": jpeg(n + 40 * (label == "b")) for n in range(COUNT)})
+    put(tmp_path, {"sample.json": coco({"a/a1.jpg": 1, "b/b1.jpg": 2})})
+    report = scan(tmp_path, resources=Resources(workers=1))
+    assert next(fact for fact in report.outcome.facts if isinstance(fact, Layout)).kind == "imagefolder"
+
+
 def test_rows_that_name_files_in_vain_are_found(tmp_path: Path) -> None:
     put(tmp_path, {f"images/{n}.jpg": jpeg(n) for n in range(COUNT)})
     rows = "".join(f"{n}.jpg,{'cat' if n % 2 else 'dog'}\n" for n in range(COUNT + 2))

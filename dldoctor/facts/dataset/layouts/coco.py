@@ -25,6 +25,8 @@ _NAMED = re.compile(
     r".*[._]coco\.json",
     re.I,
 )
+#: json of any name makes the dataset COCO's when it names one of so many pictures
+_PART = 10
 #: a folder with more json files holds one for each picture (labelme, Supervisely)
 _MANY = 48
 _LARGEST = 4 << 30
@@ -60,8 +62,9 @@ def coco(search: Search) -> Contents | None:
             if file is not None:
                 named.setdefault(file.path, source.split or splits.get(file.path))
         boxes.append(_boxes(source, found, named, classes))
-    if not named and not search.told and not faults:
-        return None  # json about pictures that lie elsewhere
+    promised = any(_NAMED.fullmatch(source.file.name) for source in sources)
+    if not search.told and not faults and len(named) < (1 if promised else len(search.root.all_pictures) / _PART):
+        return None  # json about pictures that lie elsewhere, or about a few of these
     import polars
 
     pictures = [
