@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dldoctor.facts.dataset.annotated import Annotated, CategoryList, Fault, Missing, with_all_columns
 from dldoctor.facts.dataset.files import File
+from dldoctor.facts.dataset.label_tables import LabelFile, LabelRow
 from dldoctor.facts.dataset.layouts.recognition import Search, and_more, layout
 from dldoctor.facts.dataset.lookup import Lookup, folder_of
 from dldoctor.facts.dataset.names import is_masks, split_and_rest, split_of
@@ -51,6 +52,7 @@ def coco(search: Search) -> Contents | None:
     missing: list[Missing] = []
     named: dict[str, str | None] = {}
     classes = _classes(sources)
+    tables: list[LabelFile] = []
     for source in sources:
         found = lookup.find_all(source.read.names, folder_of(source.file), splits, source.split)
         faults += source.read.faults
@@ -62,13 +64,15 @@ def coco(search: Search) -> Contents | None:
             if file is not None:
                 named.setdefault(file.path, source.split or splits.get(file.path))
         boxes.append(_boxes(source, found, named, classes))
+        tables += _table(source, found, named)
     promised = any(_NAMED.fullmatch(source.file.name) for source in sources)
     if not search.told and not faults and len(named) < (1 if promised else len(search.root.all_pictures) / _PART):
         return None  # json about pictures that lie elsewhere, or about a few of these
     import polars
 
+    labels = {row.picture: row.text for table in tables for row in table.rows}
     pictures = [
-        Picture(file, named.get(file.path) or splits.get(file.path))
+        Picture(file, named.get(file.path) or splits.get(file.path), labels.get(file.path))
         for file in search.root.all_pictures
         if file.path in named or not _of_masks(file)
     ]
@@ -86,7 +90,7 @@ def coco(search: Search) -> Contents | None:
             if source.split is not None and source.read.boxes.height
         ),
     )
-    return Contents(f"{sources[0].file.shown}{and_more(sources)}", tuple(pictures), annotated=annotated)
+    return Contents(f"{sources[0].file.shown}{and_more(sources)}", tuple(pictures), (), (), tuple(tables), annotated)
 
 
 def _candidates(search: Search) -> Iterator[File]:
@@ -169,6 +173,19 @@ def _boxes(
     return with_all_columns(
         frame.with_columns(polars.lit(source.file.shown).alias("source"), polars.lit("xywh").alias("kind"))
     )
+
+
+def _table(source: _Source, found: list[File | None], named: dict[str, str | None]) -> Iterator[LabelFile]:
+    """The labels of a file that classifies whole pictures."""
+    names = source.read.categories
+    rows = []
+    for number, label in source.read.labels.items():
+        file = found[number]
+        if file is not None:
+            text = names.get(label, str(label))
+            rows.append(LabelRow(source.file.shown, None, file.path, named.get(file.path), text))
+    if rows:
+        yield LabelFile(source.file.shown, "category_id", tuple(rows), named=True)
 
 
 def _index(classes: dict[int, str], number: int) -> int:

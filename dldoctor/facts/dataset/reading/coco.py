@@ -85,6 +85,8 @@ class CocoFile:
     dangling: int = 0
     dangling_id: str = ""
     faults: list[Fault] = field(default_factory=list)
+    #: of a file that classifies whole pictures (iNaturalist): category_id by the row of the image
+    labels: dict[int, int] = field(default_factory=dict)
 
 
 def is_coco(data: bytes) -> bool:
@@ -108,7 +110,7 @@ def read_coco(data: bytes, shown: str) -> CocoFile | None:
     if not all(image.file_name or image.coco_url for image in images):
         return _item_by_item(data, shown)
     boxed = [(number, found) for number, found in enumerate(annotations) if found.bbox is not None]
-    return _assemble(
+    whole = _assemble(
         [_name(image.file_name, image.coco_url) for image in images],
         [image.id for image in images],
         [image.width for image in images],
@@ -120,6 +122,20 @@ def read_coco(data: bytes, shown: str) -> CocoFile | None:
         [found.bbox for _, found in boxed],
         [bool(found.iscrowd) for _, found in boxed],
     )
+    if annotations and not boxed and b'"segmentation"' not in data:
+        whole.labels = _labels(images, annotations)
+    return whole
+
+
+def _labels(images: list[_Image], annotations: list[_Annotation]) -> dict[int, int]:
+    """The category of each picture, where annotations are nothing else: one for each picture, without a place in it."""
+    rows = {image.id: number for number, image in enumerate(images)}
+    found = {
+        rows[annotation.image_id]: annotation.category_id
+        for annotation in annotations
+        if annotation.category_id is not None and annotation.image_id in rows
+    }
+    return found if len(found) == len(annotations) else {}
 
 
 def _assemble(
