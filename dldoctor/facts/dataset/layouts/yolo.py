@@ -27,7 +27,8 @@ _FEW = 10
 def yolo(search: Search) -> Contents | None:
     config = find_config(search)
     texts = {file.path: file for file in search.root.all_others if file.name.lower().endswith(".txt")}
-    labels = {file.path: text for file in search.root.all_pictures if (text := _label_of(file, texts)) is not None}
+    pictures_of = search.root.all_pictures if texts else ()
+    labels = {file.path: text for file in pictures_of if (text := _label_of(file, texts)) is not None}
     if config is None and not _hold_objects(search.path, list(labels.values())):
         return None
     if not labels and not (config and config.pictures):
