@@ -36,7 +36,7 @@ def no_validation_split(splits: SplitTable, images: ImageTable, layout: Layout) 
         return
     if len(layout.splits) > 1:
         return  # a part of the training pictures is told to be the validation
-    if any(re.search(r"train[_\-]?val", image.path.rpartition("/")[0], re.I) for image in images.where()):
+    if len(images) and images.frame["path"].str.contains(r"(?i)train[_\-]?val[^/]*/").any():
         return  # both in one, by its name
     yield Finding(
         ".",
@@ -190,7 +190,7 @@ def group_leak(images: ImageTable, dataset: DatasetFolder) -> Iterator[Finding]:
     splits_of: dict[tuple[str, str], dict[str, list[str]]] = {}
     names: dict[str, set[str]] = {}
     grouped = 0
-    for image in images.where(images.col.split.is_not_null()):
+    for image in images.rows(images.frame.filter(images.col.split.is_not_null()).select("path", "split", "label")):
         match = asked.search(image.path) if asked else _GROUP.search(image.path)
         if match is None:
             continue
