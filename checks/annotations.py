@@ -180,6 +180,8 @@ def _cure(what: str) -> str:
         return "git lfs pull"
     if "web page" in what or "cut" in what or "empty" in what:
         return "download or export the file again"
+    if "lead out of the folder" in what:
+        return 'pack the archive anew; unpack this one with tarfile\'s filter="data" alone'
     if "byte order mark" in what:
         return 'write it without one, or read it with encoding="utf-8-sig"'
     return "correct that place, or export the annotations again"

@@ -11,6 +11,8 @@ from dldoctor import BoxGroup, BoxTable, Finding, Place, Readings, Severity, Tab
 _SHOWN = 5
 #: YOLO's own tolerance for coordinates outside of 0 to 1
 _TOLERANCE = 0.01
+#: kinds of boxes in shares of the picture's sides
+_YOLO = ("cxcywh", "outline")
 _CONVENTIONS = {
     "xywh": "left, top, width, height",
     "xyxy": "left, top, right, bottom",
@@ -46,7 +48,9 @@ def degenerate_box(boxes: BoxTable) -> Iterator[Finding]:
             **_counted(group),
             box=_written(first),
             show=_table(group),
-            fix="take them out where annotations are read: if x2 <= x1 or y2 <= y1: continue",
+            fix="take those lines out of the label files"
+            if first.kind in _YOLO
+            else "take them out where annotations are read: if x2 <= x1 or y2 <= y1: continue",
         )
 
 
@@ -90,7 +94,9 @@ def box_outside_image(boxes: BoxTable, *, by_design: float = 0.05) -> Iterator[F
             height=first.height,
             show=_table(group),
             severity=Severity.WARNING if whole and group.count > _SHOWN else Severity.ERROR,
-            fix="torchvision.ops.clip_boxes_to_image(boxes, (height, width)), or scale them with their pictures",
+            fix="clip them where labels are exported: no centre plus half a width above 1, or minus it below 0"
+            if first.kind in _YOLO
+            else "torchvision.ops.clip_boxes_to_image(boxes, (height, width)), or scale them with their pictures",
         )
 
 

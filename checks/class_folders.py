@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from dldoctor import Advice, ClassFolder, Finding, Layout, Severity, Table, check
+from dldoctor import Advice, CategoryList, ClassFolder, Finding, Layout, Severity, Table, check
 
 
 @check(
@@ -66,13 +66,14 @@ def stray_class_folder(layout: Layout) -> Iterator[Finding]:
 
 @check("LBL011", Severity.ERROR, Severity.WARNING, since="0.1")
 def split_class_mismatch(layout: Layout) -> Iterator[Finding]:
-    """Two splits do not have the same class folders.
+    """Two splits do not have the same class folders, or give one category id to different classes.
 
-    ImageFolder numbers the folders of each split by itself, so that the same number means different classes in training
-    and validation, and nothing raises.
+    ImageFolder numbers the folders of each split by itself, a json of COCO its categories: the same number then means
+    different classes in training and validation, and nothing raises.
 
     Fix: give each split the same class folders, or map names to indices once, from the training split.
     """
+    yield from _renumbered(layout)
     classes: dict[str, list[str]] = {}
     where: dict[str, str] = {}
     for folder in layout.class_folders:
@@ -134,6 +135,34 @@ def split_class_mismatch(layout: Layout) -> Iterator[Finding]:
                 names=_few(extra),
                 show=show,
                 fix=fix,
+            )
+
+
+def _renumbered(layout: Layout) -> Iterator[Finding]:
+    """Ids that stand for one class in one split's json and for another in another's."""
+    first: dict[str, CategoryList] = {}
+    for categories in sorted(layout.categories, key=lambda found: (found.split != "train", found.source)):
+        base = next(iter(first.values()), categories)
+        first.setdefault(categories.split, categories)
+        if categories.split == base.split:
+            continue
+        names = dict(base.names)
+        differ = [
+            (number, names[number], name)
+            for number, name in categories.names
+            if number in names and names[number].strip().casefold() != name.strip().casefold()
+        ]
+        if differ:
+            yield Finding(
+                categories.source,
+                "category {id} is {theirs} here and {ours} in {base}",
+                id=differ[0][0],
+                theirs=differ[0][2],
+                ours=differ[0][1],
+                base=base.source,
+                ids=[number for number, _, _ in differ],
+                show=Table(("id", base.split, categories.split), tuple(differ[:6])),
+                fix="map the categories by their names: {c['id']: ids_of_train[c['name']] for c in coco['categories']}",
             )
 
 

@@ -157,6 +157,8 @@ def _few(names: list[str]) -> str:
 def _counts(labels: LabelTable) -> Counter[str]:
     """Samples per class in the training split, in the order of the class indices; empty where labels are quantities."""
     rows = [row for row in labels.counted() if row.form != "blank"]
+    if any(row.form == "box" and row.name for row in rows):
+        rows = [row for row in rows if row.name]  # a box of no declared class is another fault
     training = [row for row in rows if row.split == "train"] or rows
     samples = sum(row.count for row in training)
     counts: Counter[str] = Counter()
@@ -172,10 +174,10 @@ def _counts(labels: LabelTable) -> Counter[str]:
 
 def _class_order(row: Any) -> tuple[int, float, str]:
     """Folders as ImageFolder numbers them, numbers by value, names as text."""
-    return (0, row.value, "") if row.form == "index" and row.value is not None else (1, 0, row.text)
+    return (0, row.value, "") if row.form in ("index", "box") and row.value is not None else (1, 0, row.text)
 
 
-@check("LBL005", Severity.WARNING, since="0.1")
+@check("LBL005", Severity.WARNING, Severity.INFO, since="0.1")
 def class_imbalance(labels: LabelTable, *, ratio: float = 10) -> Iterator[Finding]:
     """One class has many times the samples of another.
 
@@ -193,6 +195,7 @@ def class_imbalance(labels: LabelTable, *, ratio: float = 10) -> Iterator[Findin
         return
     weights = {name: round(samples / (len(counts) * count), 3) for name, count in counts.items()}
     bars = ordered if len(ordered) <= _SHOWN else [*ordered[: _SHOWN // 2], *ordered[-_SHOWN // 2 :]]
+    boxed = any(row.form == "box" for row in labels.counted())
     yield Finding(
         ".",
         "{largest} has {times:g} times the samples of {smallest}",
@@ -202,7 +205,12 @@ def class_imbalance(labels: LabelTable, *, ratio: float = 10) -> Iterator[Findin
         counts=dict(ordered),
         weights=weights,
         show=Histogram(tuple((name, float(count)) for name, count in bars), "samples"),
-        fix=_balanced(labels, weights),
+        # objects are never as even as pictures of one class each: a person is in every street
+        severity=Severity.INFO if boxed else Severity.WARNING,
+        fix="draw pictures with rare classes more often (a WeightedRandomSampler over pictures), and look at the "
+        "average precision of each class"
+        if boxed
+        else _balanced(labels, weights),
     )
 
 

@@ -87,6 +87,8 @@ def label_out_of_range(labels: LabelTable, classes: ClassCount, dataset: Dataset
         fix=Advice(
             "pass ignore_index=-1 to the loss, or leave those samples out"
             if wrong == [-1]
+            else f"correct those labels, or declare {needed} classes in {classes.said_by}"
+            if boxed and least >= 0
             else f"{needed} classes in all: write {needed} where {classes.count} stands"
             if least >= 0
             else "correct the labels below 0"

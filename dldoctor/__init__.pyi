@@ -13,6 +13,7 @@ from .fact import Subject as Subject
 from .fact import TableFact as TableFact
 from .fact import Unavailable as Unavailable
 from .facts.classes import ClassCount as ClassCount
+from .facts.dataset.annotated import CategoryList as CategoryList
 from .facts.dataset.annotated import Fault as Fault
 from .facts.dataset.annotated import Missing as Missing
 from .facts.dataset.annotation_files import AnnotationFiles as AnnotationFiles

@@ -45,6 +45,18 @@ KNOWN["cityscapes"] = {
         for k in ("labelIds", "instanceIds", "color")
     },
 }
+KNOWN["cityscapes for training"] = {
+    **{
+        f"leftImg8bit/{s}/ulm/ulm_{n}_leftImg8bit.png": photo(n) for n, s in enumerate(["train", "val", "train", "val"])
+    },
+    **{
+        f"gtFine/{s}/ulm/ulm_{n}_gtFine_{k}": (
+            "{}" if k.endswith("json") else binary(n) if "Ids" in k else coloured(n).convert("RGBA")
+        )
+        for n, s in enumerate(["train", "val", "train", "val"])
+        for k in ("labelIds.png", "labelTrainIds.png", "instanceIds.png", "color.png", "polygons.json")
+    },
+}
 KNOWN["ade20k"] = {
     **{f"images/{s}/ADE_{n}.jpg": photo(n) for n, s in enumerate(["training", "validation"])},
     **{f"annotations/{s}/ADE_{n}.png": areas([0, 12, 150], n) for n, s in enumerate(["training", "validation"])},
@@ -199,6 +211,7 @@ RECOGNISED = {
     "VOC": "image/mask pairs with train and val, 8 pictures, 3 masks",
     "pets": "image/mask pairs, 4 pictures, 4 masks",
     "cityscapes": "image/mask pairs with train and val, 4 pictures, 4 masks",
+    "cityscapes for training": "image/mask pairs with train and val, 4 pictures, 4 masks",
     "ade20k": "image/mask pairs with train and val, 2 pictures, 2 masks",
     "caltech101": "ImageFolder, 3 classes, 9 pictures",
     "ham10000": "pictures with a label file, 3 classes, 6 pictures",

@@ -39,6 +39,15 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class CategoryList:
+    """The categories by id that one annotation file of a split declares."""
+
+    source: str
+    split: str
+    names: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
 class Annotated:
     """All boxes of a dataset in one frame with the columns of `COLUMNS`, and what is said of its files."""
 
@@ -52,6 +61,7 @@ class Annotated:
     #: class names by their indices, where the annotations declare them; and the file that does
     classes: tuple[str, ...] = ()
     declared_in: str = ""
+    categories: tuple[CategoryList, ...] = ()
 
 
 #: the columns of boxes as the readers give them
@@ -90,6 +100,8 @@ def with_all_columns(frame: polars.DataFrame) -> polars.DataFrame:
     import polars
 
     schema = box_schema()
+    if not frame.width:
+        return polars.DataFrame(schema=schema)  # literals alone would make one row
     return frame.select(
         [
             polars.col(name).cast(kind) if name in frame.columns else polars.lit(None, kind).alias(name)

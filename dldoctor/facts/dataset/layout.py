@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from dldoctor.fact import BadInput, Fact
+from dldoctor.facts.dataset.annotated import CategoryList
 from dldoctor.facts.dataset.files import Folder, Listing
 from dldoctor.facts.dataset.layouts.recognition import Search, known_layouts, listed
 from dldoctor.facts.dataset.samples import ClassFolder, Contents
@@ -61,6 +62,8 @@ class Layout(Fact):
     class_folders: tuple[ClassFolder, ...] = ()
     #: the annotation file that declares the classes, when one does
     declared_in: str = ""
+    #: of each split, where its annotations declare categories of their own
+    categories: tuple[CategoryList, ...] = ()
 
     @property
     def said(self) -> str:
@@ -85,6 +88,7 @@ class Layout(Fact):
             inventory.sidecars,
             inventory.class_folders,
             inventory.annotated.declared_in if inventory.annotated else "",
+            inventory.annotated.categories if inventory.annotated else (),
         )
 
 

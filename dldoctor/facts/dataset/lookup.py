@@ -24,7 +24,7 @@ class Lookup:
     ) -> list[File | None]:
         """The picture for each name of one annotation file, None where there is none.
 
-        Names may start from a folder that is not the dataset's: as many leading folders are dropped, for all names
+        Names may start from a folder that is not the dataset's: as few leading folders are dropped, for all names
         alike, as makes most of them match. Where several pictures share the end of a path, the one in the folder that
         holds most of the others is meant; `beside` (a folder) and `split` break ties.
         """
@@ -37,8 +37,8 @@ class Lookup:
             hits = sum(map(bool, found))
             if hits > best[0]:
                 best = (hits, found)
-            if hits == len(cleaned):
-                break
+            if 2 * hits > len(cleaned):
+                break  # the others are not there, whatever lies elsewhere under their names
         return self._choose(best[1], beside, splits or {}, split)
 
     def _ending_in(self, tail: str) -> list[File]:

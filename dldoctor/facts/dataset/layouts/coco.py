@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dldoctor.facts.dataset.annotated import Annotated, Fault, Missing, with_all_columns
+from dldoctor.facts.dataset.annotated import Annotated, CategoryList, Fault, Missing, with_all_columns
 from dldoctor.facts.dataset.files import File
+from dldoctor.facts.dataset.label_tables import LabelFile, LabelRow
 from dldoctor.facts.dataset.layouts.recognition import Search, and_more, layout
 from dldoctor.facts.dataset.lookup import Lookup, folder_of
 from dldoctor.facts.dataset.names import is_masks, split_and_rest, split_of
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
 
 #: names that promise COCO, whatever the file holds
 _NAMED = re.compile(
-    r"(instances|(person_)?keypoints|panoptic|stuff|image_info|captions|lvis)_.*\.json|.*[._]coco\.json|coco.*\.json",
+    r"(instances|(person_)?keypoints|panoptic_|stuff_|image_info_|captions_|lvis_|coco|_?annotations?).*\.json|"
+    r".*[._]coco\.json",
     re.I,
 )
+#: json of any name makes the dataset COCO's when it names one of so many pictures
+_PART = 10
 #: a folder with more json files holds one for each picture (labelme, Supervisely)
 _MANY = 48
 _LARGEST = 4 << 30
@@ -48,6 +52,7 @@ def coco(search: Search) -> Contents | None:
     missing: list[Missing] = []
     named: dict[str, str | None] = {}
     classes = _classes(sources)
+    tables: list[LabelFile] = []
     for source in sources:
         found = lookup.find_all(source.read.names, folder_of(source.file), splits, source.split)
         faults += source.read.faults
@@ -59,12 +64,15 @@ def coco(search: Search) -> Contents | None:
             if file is not None:
                 named.setdefault(file.path, source.split or splits.get(file.path))
         boxes.append(_boxes(source, found, named, classes))
-    if not named and not search.told and not faults:
-        return None  # json about pictures that lie elsewhere
+        tables += _table(source, found, named)
+    promised = any(_NAMED.fullmatch(source.file.name) for source in sources)
+    if not search.told and not faults and len(named) < (1 if promised else len(search.root.all_pictures) / _PART):
+        return None  # json about pictures that lie elsewhere, or about a few of these
     import polars
 
+    labels = {row.picture: row.text for table in tables for row in table.rows}
     pictures = [
-        Picture(file, named.get(file.path) or splits.get(file.path))
+        Picture(file, named.get(file.path) or splits.get(file.path), labels.get(file.path))
         for file in search.root.all_pictures
         if file.path in named or not _of_masks(file)
     ]
@@ -76,8 +84,13 @@ def coco(search: Search) -> Contents | None:
         frozenset(named),
         tuple(classes.values()),
         next((source.file.shown for source in sources if source.read.categories), ""),
+        tuple(
+            CategoryList(source.file.shown, source.split, tuple(source.read.categories.items()))
+            for source in sources
+            if source.split is not None and source.read.boxes.height
+        ),
     )
-    return Contents(f"{sources[0].file.shown}{and_more(sources)}", tuple(pictures), annotated=annotated)
+    return Contents(f"{sources[0].file.shown}{and_more(sources)}", tuple(pictures), (), (), tuple(tables), annotated)
 
 
 def _candidates(search: Search) -> Iterator[File]:
@@ -160,6 +173,19 @@ def _boxes(
     return with_all_columns(
         frame.with_columns(polars.lit(source.file.shown).alias("source"), polars.lit("xywh").alias("kind"))
     )
+
+
+def _table(source: _Source, found: list[File | None], named: dict[str, str | None]) -> Iterator[LabelFile]:
+    """The labels of a file that classifies whole pictures."""
+    names = source.read.categories
+    rows = []
+    for number, label in source.read.labels.items():
+        file = found[number]
+        if file is not None:
+            text = names.get(label, str(label))
+            rows.append(LabelRow(source.file.shown, None, file.path, named.get(file.path), text))
+    if rows:
+        yield LabelFile(source.file.shown, "category_id", tuple(rows), named=True)
 
 
 def _index(classes: dict[int, str], number: int) -> int:

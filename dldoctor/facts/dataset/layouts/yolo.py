@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dldoctor.facts.dataset.annotated import Annotated, Fault, Missing, with_all_columns
-from dldoctor.facts.dataset.files import File
+from dldoctor.facts.dataset.files import File, shown
 from dldoctor.facts.dataset.layouts.recognition import Search, layout
 from dldoctor.facts.dataset.layouts.yolo_config import YoloConfig, find_config
 from dldoctor.facts.dataset.lookup import Lookup, folder_of
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: label files looked at to know them for YOLO's
 _SAMPLE = 40
+#: splits of fewer pictures may be all background
+_FEW = 10
 
 
 @layout("yolo", order=20, title="YOLO", wants="images/ and labels/ with a .txt of the same name for each picture")
@@ -37,7 +39,7 @@ def yolo(search: Search) -> Contents | None:
     annotated = Annotated(
         _named(boxes, order, labels, splits, config),
         (*(config.faults if config else ()), *faults),
-        (*(config.missing if config else ()), *_without_picture(search, texts, labels)),
+        (*_unlabelled_splits(config, labels), *_without_picture(search, texts, labels)),
         tuple((labels[file.path].shown, 1) for file in order),
         # a picture without a file is background, unless background is written as empty files here
         frozenset(labels) if empty else frozenset(file.path for file in pictures),
@@ -132,6 +134,19 @@ def _splits(search: Search, config: YoloConfig | None, pictures: Sequence[File])
             if split is not None:
                 found[file.path] = split
     return found
+
+
+def _unlabelled_splits(config: YoloConfig | None, labels: dict[str, File]) -> Iterator[Missing]:
+    """What data.yaml names in vain, and splits none of whose pictures has a label file where it is looked for."""
+    if config is None:
+        return
+    yield from config.missing
+    for split in ("train", "val"):
+        pictures = [path for path, of in config.pictures.items() if of == split]
+        if len(pictures) >= _FEW and not any(path in labels for path in pictures):
+            before, images, after = f"/{pictures[0]}".rpartition("/images/")
+            stem = f"{before}/labels/{after}" if images else f"/{pictures[0]}"
+            yield Missing(config.shown, None, shown(stem[1:].rpartition(".")[0] + ".txt"), None, split)
 
 
 def _without_picture(search: Search, texts: dict[str, File], labels: dict[str, File]) -> Iterator[Missing]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,36 @@ class _Document(msgspec.Struct, gc=False):
     categories: list[_Category] = []
 
 
+class _LooseImage(msgspec.Struct, gc=False):
+    id: Any = None
+    file_name: Any = None
+    coco_url: Any = None
+    width: Any = None
+    height: Any = None
+
+
+class _LooseAnnotation(msgspec.Struct):
+    image_id: Any = None
+    category_id: Any = None
+    bbox: Any = None
+    iscrowd: Any = 0
+
+
+class _LooseCategory(msgspec.Struct, gc=False):
+    id: Any = None
+    name: Any = None
+
+
+class _LooseDocument(msgspec.Struct, gc=False):
+    images: list[_LooseImage]
+    annotations: list[_LooseAnnotation] | None = None
+    categories: list[_LooseCategory] | None = None
+
+
+#: what Python's json takes for a number, and the standard does not
+_NOT_JSON = re.compile(rb"(?<=[\[:,\s])(?:NaN|-?Infinity)(?=[\],}\s])")
+
+
 @dataclass
 class CocoFile:
     """One file: its images in order, its categories by id, its boxes with the row number of their image."""
@@ -54,6 +85,8 @@ class CocoFile:
     dangling: int = 0
     dangling_id: str = ""
     faults: list[Fault] = field(default_factory=list)
+    #: of a file that classifies whole pictures (iNaturalist): category_id by the row of the image
+    labels: dict[int, int] = field(default_factory=dict)
 
 
 def is_coco(data: bytes) -> bool:
@@ -63,13 +96,21 @@ def is_coco(data: bytes) -> bool:
 
 def read_coco(data: bytes, shown: str) -> CocoFile | None:
     """The file's contents, with what is wrong with it; None for json of another kind."""
+    if data.startswith(b"\xef\xbb\xbf"):
+        found = read_coco(data[3:], shown)
+        if found is not None:
+            what = "begins with a byte order mark, which json.load refuses"
+            found.faults.append(Fault(shown, what, 1, 1, mild=True))
+        return found
     try:
         document = msgspec.json.decode(data, type=_Document)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a validation error is one, too
-        return _item_by_item(data, shown, str(error))
+    except (msgspec.DecodeError, UnicodeDecodeError):  # a validation error is one, too
+        return _item_by_item(data, shown)
     images, annotations = document.images, document.annotations
+    if not all(image.file_name or image.coco_url for image in images):
+        return _item_by_item(data, shown)
     boxed = [(number, found) for number, found in enumerate(annotations) if found.bbox is not None]
-    return _assemble(
+    whole = _assemble(
         [_name(image.file_name, image.coco_url) for image in images],
         [image.id for image in images],
         [image.width for image in images],
@@ -81,6 +122,20 @@ def read_coco(data: bytes, shown: str) -> CocoFile | None:
         [found.bbox for _, found in boxed],
         [bool(found.iscrowd) for _, found in boxed],
     )
+    if annotations and not boxed and b'"segmentation"' not in data:
+        whole.labels = _labels(images, annotations)
+    return whole
+
+
+def _labels(images: list[_Image], annotations: list[_Annotation]) -> dict[int, int]:
+    """The category of each picture, where annotations are nothing else: one for each picture, without a place in it."""
+    rows = {image.id: number for number, image in enumerate(images)}
+    found = {
+        rows[annotation.image_id]: annotation.category_id
+        for annotation in annotations
+        if annotation.category_id is not None and annotation.image_id in rows
+    }
+    return found if len(found) == len(annotations) else {}
 
 
 def _assemble(
@@ -133,67 +188,86 @@ def _name(file_name: str | None, url: str | None) -> str:
     return "/".join((url or "").split("/")[-2:])
 
 
-def _item_by_item(data: bytes, shown: str, said: str) -> CocoFile | None:
-    """Python's own json, which takes NaN; each entry that misses a field is a fault with its place."""
-    fault = cause_of_failure(data, shown, said)
-    if fault is not None:
-        return CocoFile(faults=[fault])
-    document = json.loads(data)
-    if not isinstance(document, dict) or not isinstance(document.get("images"), list):
-        return None
+def _item_by_item(data: bytes, shown: str) -> CocoFile | None:
+    """Each entry that misses a field, or has another kind of value in it, is a fault with its place."""
     wrong: dict[tuple[str, str], list[int]] = {}
-
-    def entries(key: str) -> list[tuple[int, dict[str, Any]]]:
-        found = document.get(key)
-        rows = found if isinstance(found, list) else []
-        for number, row in enumerate(rows):
-            if not isinstance(row, dict):
-                wrong.setdefault((key, "is no object"), []).append(number)
-        return [(number, row) for number, row in enumerate(rows) if isinstance(row, dict)]
-
+    plain, odd = _NOT_JSON.subn(b"null", data) if b"NaN" in data or b"Infinity" in data else (data, 0)
+    try:
+        document = _loosely(plain, wrong)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        fault = cause_of_failure(data, shown, str(error))
+        return CocoFile(faults=[fault]) if fault is not None else None
+    if document is None:
+        return None
     images = []
-    for number, row in entries("images"):
-        if not isinstance(row.get("id"), int | str):
+    for number, image in enumerate(document.images):
+        if not isinstance(image.id, int | str):
             wrong.setdefault(("images", "has no id"), []).append(number)
-        elif not _name(_text(row.get("file_name")), _text(row.get("coco_url"))):
+        elif not _name(_text(image.file_name), _text(image.coco_url)):
             wrong.setdefault(("images", "has no file_name"), []).append(number)
         else:
-            images.append(row)
+            images.append(image)
     kept = []
-    for number, row in entries("annotations"):
-        box = row.get("bbox")
-        if box is None:
+    for number, row in enumerate(document.annotations or ()):
+        if row.bbox is None:
             continue
-        if not isinstance(row.get("image_id"), int | str):
+        if not isinstance(row.image_id, int | str):
             wrong.setdefault(("annotations", "has no image_id"), []).append(number)
-        elif not isinstance(box, list) or len(box) != 4:
-            size = len(box) if isinstance(box, list) else "no"
-            wrong.setdefault(("annotations", f"has a bbox of {size} numbers, not 4"), []).append(number)
-        elif (corners := _numbers(box)) is None:
-            odd = next(value for value in box if not isinstance(value, int | float))
-            wrong.setdefault(("annotations", f"has {json.dumps(odd)} where bbox wants a number"), []).append(number)
+            continue
+        corners, what = _corners(row.bbox, bool(odd))
+        if corners is None:
+            wrong.setdefault(("annotations", what), []).append(number)
         else:
             kept.append((number, row, corners))
     categories = {}
-    for number, row in entries("categories"):
-        if type(row.get("id")) is not int or not isinstance(row.get("name"), str):
+    for number, category in enumerate(document.categories or ()):
+        if type(category.id) is not int or not isinstance(category.name, str):
             wrong.setdefault(("categories", "has no id and name"), []).append(number)
         else:
-            categories[row["id"]] = row["name"]
+            categories[category.id] = category.name
     found = _assemble(
-        [_name(_text(row.get("file_name")), _text(row.get("coco_url"))) for row in images],
-        [row["id"] for row in images],
-        [_number(row.get("width")) for row in images],
-        [_number(row.get("height")) for row in images],
+        [_name(_text(image.file_name), _text(image.coco_url)) for image in images],
+        [image.id for image in images],
+        [_number(image.width) for image in images],
+        [_number(image.height) for image in images],
         categories,
         [number for number, _, _ in kept],
-        [row["image_id"] for _, row, _ in kept],
-        [row.get("category_id") if type(row.get("category_id")) is int else None for _, row, _ in kept],
+        [row.image_id for _, row, _ in kept],
+        [row.category_id if type(row.category_id) is int else None for _, row, _ in kept],
         [corners for _, _, corners in kept],
-        [row.get("iscrowd") in (1, True, "1") for _, row, _ in kept],
+        [row.iscrowd in (1, "1") for _, row, _ in kept],
     )
+    if wrong:
+        found.dangling = 0  # an entry that was left out has annotations, too
     found.faults = [_entry_fault(data, shown, key, what, numbers) for (key, what), numbers in wrong.items()]
     return found
+
+
+def _loosely(data: bytes, wrong: dict[tuple[str, str], list[int]]) -> _LooseDocument | None:
+    try:
+        return msgspec.json.decode(data, type=_LooseDocument)
+    except msgspec.ValidationError:
+        document = msgspec.json.decode(data)
+    if not isinstance(document, dict) or not isinstance(document.get("images"), list):
+        return None
+    lists: dict[str, list[Any]] = {}
+    for key in ("images", "annotations", "categories"):
+        rows = document.get(key)
+        lists[key] = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        if isinstance(rows, list) and len(lists[key]) < len(rows):
+            wrong[key, "is no object"] = [n for n, row in enumerate(rows) if not isinstance(row, dict)]
+    return msgspec.convert(lists, _LooseDocument)
+
+
+def _corners(box: Any, nan: bool) -> tuple[tuple[float, ...] | None, str]:
+    """The four numbers of a box, or what is wrong with them. `nan` says that null may stand for NaN."""
+    if not isinstance(box, list) or len(box) != 4:
+        return None, f"has a bbox of {len(box) if isinstance(box, list) else 'no'} numbers, not 4"
+    numbers = [math.nan if value is None and nan else value for value in box]
+    for value in numbers:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return None, f"has {json.dumps(value)} where bbox wants a number"
+    return tuple(map(float, numbers)), ""
 
 
 def _entry_fault(data: bytes, shown: str, key: str, what: str, numbers: list[int]) -> Fault:
@@ -209,9 +283,3 @@ def _text(value: Any) -> str | None:
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _numbers(box: list[Any]) -> tuple[float, ...] | None:
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in box):
-        return None
-    return tuple(map(float, box))
