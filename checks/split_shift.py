@@ -38,7 +38,7 @@ def no_validation_split(splits: SplitTable, images: ImageTable, layout: Layout) 
         return
     if len(layout.splits) > 1:
         return  # a part of the training pictures is told to be the validation
-    if any(re.search(r"train[_\-]?val", image.path.rpartition("/")[0], re.I) for image in images.rows(images.frame.select("path"))):
+    if len(images) and images.frame["path"].str.contains(r"(?i)train[_\-]?val[^/]*/").any():
         return  # both in one, by its name
     yield Finding(
         ".",

@@ -46,16 +46,16 @@ def _move(departure: Departure, diff_only: bool, parent: Path | None) -> None:
         return
     if diff_only:
         for file in departure.cleaned:
-            _say(f"would write a copy of {printed(file.path)} without the {_entries(file.entries)}")
+            _say(f"would write a copy of {printed(file.path)} without {_entries(file.entries)}")
         return
     manifest = quarantine(departure.moves, departure.root, parent)
     _say(f"{len(departure.moves)} moved; undo: dldoctor restore {printed(manifest)}")
     for file, target in write_cleaned(departure.cleaned, manifest.parent):
-        _say(f"{printed(file.path)} was left alone; without the {_entries(file.entries)}: {printed(target)}")
+        _say(f"{printed(file.path)} was left alone; a copy without {_entries(file.entries)}: {printed(target)}")
 
 
 def _entries(count: int) -> str:
-    return f"{count} entr{'ies' if count != 1 else 'y'} of what moves"
+    return f"the {count} entr{'ies' if count != 1 else 'y'} of what moves"
 
 
 def _say(sentence: str) -> None:

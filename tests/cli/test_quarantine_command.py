@@ -63,7 +63,7 @@ def test_a_cleaned_table_keeps_the_bytes_of_the_other_rows(dldoctor: Run, tmp_pa
     table = "\r\n".join(rows).encode()
     (tmp_path / "data/labels.csv").write_bytes(table)
     done = fix(dldoctor, "--fix")
-    assert "labels.csv was left alone; without the 1 entry of what moves: " in done.err
+    assert "labels.csv was left alone; a copy without the 1 entry of what moves: " in done.err
     assert (tmp_path / "data/labels.csv").read_bytes() == table
     copy = Path(manifest_of(done)).with_name("labels.cleaned.csv")
     assert copy.read_bytes() == table.replace(b"2.jpg,cat,1\r\n", b"")

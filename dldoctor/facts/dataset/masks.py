@@ -94,8 +94,9 @@ class MaskTable(TableFact):
 
     def holding(self, values: Iterable[int]) -> Self:
         """The masks that hold any of the values."""
-        wanted = list(values)
-        return self.only(self.col("values").list.eval(self.col("").is_in(wanted)).list.any())
+        import polars
+
+        return self.only(self.col("values").list.eval(polars.element().is_in(list(values))).list.any())
 
     def shares_of(self, value: int) -> list[float]:
         """The part of each mask's pixels that has the value."""
