@@ -27,7 +27,14 @@ _FEW = 10
 def yolo(search: Search) -> Contents | None:
     config = find_config(search)
     texts = {file.path: file for file in search.root.all_others if file.name.lower().endswith(".txt")}
-    labels = {file.path: text for file in search.root.all_pictures if (text := _label_of(file, texts)) is not None}
+    if config is None and not texts:
+        return None
+    stems = {file.stem for file in texts.values()}
+    labels = {
+        file.path: text
+        for file in search.root.all_pictures
+        if file.stem in stems and (text := _label_of(file, texts)) is not None
+    }
     if config is None and not _hold_objects(search.path, list(labels.values())):
         return None
     if not labels and not (config and config.pictures):
