@@ -8,44 +8,71 @@ from typing import Any
 from dldoctor import Advice, Finding, ImageTable, LabelTable, Layout, NearDuplicates, Quarantine, Severity, Table, check
 
 _ORDER = ("train", "val", "test")
+#: pictures with several labels that are named one by one, and the share of all from which on that seems to be meant
+_NAMED, _MEANT = 10, 0.2
 #: groups that are listed, and shown
 _LISTED, _SHOWN = 200, 4
 
 
-@check("LBL009", Severity.ERROR, since="0.1")
+@check("LBL009", Severity.ERROR, Severity.WARNING, since="0.1")
 def conflicting_labels(images: ImageTable, labels: LabelTable | None) -> Iterator[Finding]:
     """The same picture has two different labels.
 
-    One of them is wrong, whatever the network answers; in validation it bounds the score that can be reached.
+    One of them is wrong, whatever the network answers; in validation it bounds the score that can be reached. Where
+    many pictures stand in several class folders, several labels for each may be meant: cross-entropy can't learn those.
 
     Fix: look which label is right, keep that one.
     """
     groups = images.identical()
-    given = _given(labels, {image.path for group in groups for image in group}) if groups else {}
+    given = _given(labels, groups)
+    conflicts: list[tuple[list[str], dict[str, str]]] = []
     for group in groups:
-        by_label: dict[str, str] = {}
-        for image in group:
-            label = given.get(image.path, image.label)
-            if label is not None:
-                by_label.setdefault(label, image.path)
+        by_label = _by_label(group, given)
         if len(by_label) > 1:
-            first, *others = by_label.items()
-            yield Finding(
-                first[1],
-                "is labelled {label}; the same picture as {other} is labelled {other_label}",
-                label=first[0],
-                other=others[0][1],
-                other_label=others[0][0],
-                labels=by_label,
-                copies=[image.path for image in group],
-                fix="look which label is right, keep that one and take the other away",
-            )
+            conflicts.append(([image.path for image in group], by_label))
+    affected = sum(len(copies) for copies, _ in conflicts)
+    if len(conflicts) > _NAMED and affected > _MEANT * len(images):
+        yield Finding(
+            ".",
+            "{pictures} of {all} pictures stand under more than one label, such as {example}",
+            pictures=affected,
+            all=len(images),
+            example=" and ".join(conflicts[0][1].values()),
+            groups=[by_label for _, by_label in conflicts[:_LISTED]],
+            severity=Severity.WARNING,
+            fix="if several labels for one picture are meant: one row of zeros and ones for each picture, and "
+            "BCEWithLogitsLoss; else keep the right one of each",
+        )
+        return
+    for copies, by_label in conflicts:
+        first, *others = by_label.items()
+        yield Finding(
+            first[1],
+            "is labelled {label}; the same picture as {other} is labelled {other_label}",
+            label=first[0],
+            other=others[0][1],
+            other_label=others[0][0],
+            labels=by_label,
+            copies=copies,
+            fix="look which label is right, keep that one and take the other away",
+        )
 
 
-def _given(labels: LabelTable | None, paths: set[str]) -> dict[str, str]:
+def _by_label(copies: list[Any], given: dict[str, str]) -> dict[str, str]:
+    """The labels that copies of one picture have, each with the first of them."""
+    found: dict[str, str] = {}
+    for image in copies:
+        label = given.get(image.path, image.label)
+        if label is not None:
+            found.setdefault(label, image.path)
+    return found
+
+
+def _given(labels: LabelTable | None, groups: list[list[Any]]) -> dict[str, str]:
     """The labels that files give, of pictures that have one alone; several are attributes, or several people's."""
+    paths = {image.path for group in groups for image in group}
     found: dict[str, set[str]] = {}
-    if labels is not None:
+    if labels is not None and paths:
         listed = labels.where(labels.col.line.is_not_null(), labels.col.form.is_in(["index", "name"]))
         for row in listed:
             if row.picture in paths:
@@ -53,21 +80,23 @@ def _given(labels: LabelTable | None, paths: set[str]) -> dict[str, str]:
     return {path: texts.pop() for path, texts in found.items() if len(texts) == 1}
 
 
-@check("IMG013", Severity.WARNING, unless=("LBL009",), since="0.1")
-def duplicate_image(images: ImageTable, layout: Layout | None) -> Iterator[Finding]:
+@check("IMG013", Severity.WARNING, since="0.1")
+def duplicate_image(images: ImageTable, labels: LabelTable | None, layout: Layout | None) -> Iterator[Finding]:
     """The same picture stands more than once in a split.
 
     It weighs as often as it stands there, and a random split of the folder puts copies on both sides.
 
     Fix: keep one of each group.
     """
-    for group in images.identical():
+    groups = images.identical()
+    given = _given(labels, groups)
+    for group in groups:
         here: dict[str | None, list[Any]] = {}
         for image in group:
             here.setdefault(image.split, []).append(image)
         for copies in here.values():
-            if len(copies) < 2:
-                continue
+            if len(copies) < 2 or len(_by_label(copies, given)) > 1:
+                continue  # with two labels, those are what is to be said of it
             # the copy has the longer name: `cat (1).jpg`, `cat_copy.jpg`
             paths = sorted((image.path for image in copies), key=lambda path: (len(path), path))
             loose = layout is None or layout.kind in ("imagefolder", "pictures")

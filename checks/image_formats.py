@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from dldoctor import Advice, Finding, ImageTable, Quarantine, Severity, Table, check
 
@@ -40,14 +39,15 @@ def extension_mismatch(images: ImageTable) -> Iterator[Finding]:
 
     Fix: give the file the ending of its format.
     """
-    kinds: dict[tuple[str, str], list[Any]] = {}
-    for image in images.where(images.col.outcome == "decoded", images.col.format.is_not_null()):
-        ending = image.path.rpartition(".")[2].lower()
-        at_home = _ENDINGS.get(image.format)
-        if at_home is not None and ending not in at_home and any(ending in known for known in _ENDINGS.values()):
-            kinds.setdefault((image.format, ending), []).append(image.path)
-    for (form, ending), paths in kinds.items():
-        right = _ENDINGS[form][0]
+    ending = images.col.path.str.extract(r"\.([^./]+)$").str.to_lowercase().alias("ending")
+    named = images.decoded.with_columns(ending)
+    kinds = named.select("format", "ending").drop_nulls().unique(maintain_order=True)
+    for form, ending in kinds.iter_rows():
+        at_home = _ENDINGS.get(form)
+        if at_home is None or ending in at_home or not any(ending in known for known in _ENDINGS.values()):
+            continue
+        paths = named.filter(images.col.format == form, images.col.ending == ending)["path"].to_list()
+        right = at_home[0]
         if len(paths) > _NAMED:
             yield Finding(
                 ".",
@@ -216,5 +216,7 @@ def high_bit_depth(images: ImageTable) -> Iterator[Finding]:
         most=most,
         example=first.path,
         show=Table(("mode", "pictures", "darkest", "brightest"), rows),
-        fix=f'np.asarray(Image.open(path), dtype=np.float32) / {most:g}, not .convert("RGB")',
+        fix="np.asarray(Image.open(path), dtype=np.float32)"
+        + (f" / {most:g}" if most > 1 else "")
+        + ', not .convert("RGB")',
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from typing import Any
 
 from dldoctor import Advice, Finding, ImageTable, MaskTable, Severity, check
 
@@ -20,11 +21,15 @@ _LEAST = 20
 _EXCEPTION = 0.1
 
 
-def _paths(images: ImageTable, masks: MaskTable | None) -> list[str]:
-    paths = images.frame["path"].to_list()
-    if masks is not None:
-        paths += masks.frame["path"].drop_nulls().to_list()
-    return list(dict.fromkeys(paths))
+def _paths(images: ImageTable, masks: MaskTable | None, *conditions: Any) -> list[str]:
+    """The paths of pictures and masks for which all conditions hold, each once."""
+    tables = [images.frame] if masks is None else [images.frame, masks.frame.filter(images.col.path.is_not_null())]
+    return list(dict.fromkeys(path for table in tables for path in table.filter(*conditions)["path"]))
+
+
+def _beyond_ascii(images: ImageTable) -> Any:
+    """Of a path with other characters than ASCII, or with bytes that are none."""
+    return images.col.path.str.contains(r"[^\x00-\x7f]|\\x[89a-f]")
 
 
 @check(
@@ -44,7 +49,7 @@ def non_ascii_path(images: ImageTable, masks: MaskTable | None) -> Iterator[Find
 
     Fix: rename the files; `cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)` opens any name on Windows.
     """
-    paths = _paths(images, masks)
+    paths = _paths(images, masks, _beyond_ascii(images))
     for path in paths:
         if _ESCAPED.search(path):
             yield Finding(
@@ -56,12 +61,13 @@ def non_ascii_path(images: ImageTable, masks: MaskTable | None) -> Iterator[Find
                 ),
             )
     beyond = [path for path in paths if not path.isascii() and not _ESCAPED.search(path)]
-    if len(paths) >= _LEAST and 0 < len(beyond) <= _EXCEPTION * len(paths):
+    total = len(images) + (0 if masks is None else len(masks))
+    if total >= _LEAST and 0 < len(beyond) <= _EXCEPTION * total:
         yield Finding(
             ".",
             "{count} of {paths} paths are not ASCII, such as {example}: cv2.imread gives None for them on Windows",
             count=len(beyond),
-            paths=len(paths),
+            paths=total,
             example=beyond[0],
             files=beyond[:1000],
             severity=Severity.INFO,
@@ -79,7 +85,7 @@ def garbled_filename(images: ImageTable, masks: MaskTable | None) -> Iterator[Fi
     Fix: unpack it again, `unzip -O GBK archive.zip` (or `-O SHIFT_JIS`, `-O EUC-KR`, `-O UTF-8`).
     """
     told: set[str] = set()
-    for path in _paths(images, masks):
+    for path in _paths(images, masks, _beyond_ascii(images)):
         parts = path.split("/")
         for depth, part in enumerate(parts, 1):
             here = "/".join(parts[:depth])
@@ -177,22 +183,32 @@ def case_colliding_names(images: ImageTable, masks: MaskTable | None) -> Iterato
 
     Fix: rename one of them.
     """
-    seen: dict[str, str] = {}
-    told: set[str] = set()
+    folders: dict[str, str] = {}
+    told: list[str] = []
     for path in _paths(images, masks):
-        parts = path.split("/")
-        for depth in range(1, len(parts) + 1):
-            here = "/".join(parts[:depth])
-            key = unicodedata.normalize("NFC", here).lower()
-            first = seen.setdefault(key, here)
-            if first == here:
-                continue
-            if here not in told:
-                told.add(here)
-                yield Finding(
-                    here,
-                    "is the same name as {other} on Windows and macOS",
-                    other=first,
-                    fix="rename one of the two, in the label files as well",
-                )
-            break  # what lies below two such folders collides because they do
+        folder = path.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders[folder] = _key(folder)
+            folder = folder.rpartition("/")[0]
+    first: dict[str, str] = {}
+    for folder in sorted(folders, key=lambda folder: (folder.count("/"), folder)):
+        other = first.setdefault(folders[folder], folder)
+        # what lies below two such folders collides because they do
+        if other != folder and not any(folder.startswith(above + "/") for above in told):
+            told.append(folder)
+            yield _collision(folder, other)
+    key = images.col.path.str.normalize("NFC").str.to_lowercase()
+    for table in (images, masks):
+        for row in table.where(key.is_duplicated(), table.col.path.is_not_null()) if table is not None else ():
+            other = first.setdefault(_key(row.path), row.path)
+            if other != row.path and not any(row.path.startswith(above + "/") for above in told):
+                yield _collision(row.path, other)
+
+
+def _key(path: str) -> str:
+    return unicodedata.normalize("NFC", path).lower()
+
+
+def _collision(path: str, other: str) -> Finding:
+    fix = "rename one of the two, in the label files as well"
+    return Finding(path, "is the same name as {other} on Windows and macOS", other=other, fix=fix)

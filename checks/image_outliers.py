@@ -127,7 +127,7 @@ def blurry_image(images: ImageTable, *, width: float = 2.0) -> Iterator[Finding]
     measured = images.decoded["edge_width"].drop_nulls()
     # of JPEGs, those that may be blurred alone are measured; where all are, the dataset says what is usual
     usual, spread = images.usual(col.edge_width) if 2 * len(measured) > len(images.decoded) else (0.0, 0.0)
-    bound = max(width, usual + 4 * spread)
+    bound = max(width, 1.5 * usual, usual + 4 * spread)
     blurred = (col.edge_width > bound) & side.is_between(*_BLUR_SIDES) & (col.grey_deviation > 12)
     for image in rare(images, blurred):
         yield Finding(
@@ -149,7 +149,7 @@ def off_exposure_image(images: ImageTable, *, share: float = 0.98) -> Iterator[F
     """
     for tail, words in ((images.col.dark_share, "black"), (images.col.bright_share, "white")):
         usual, spread = images.usual(tail)
-        if usual + 6 * spread >= share:
+        if max(2 * usual, usual + 6 * spread) >= share:
             continue  # digits on black, drawings on white: so the dataset is
         for image in rare(images, tail >= share, showing(images)):
             yield Finding(
@@ -194,8 +194,8 @@ def low_information_image(images: ImageTable, *, bits: float = 1.0) -> Iterator[
     Fix: look at the picture, and leave it out where its label can't be seen.
     """
     usual, spread = images.usual(images.col.entropy)
-    if usual - 4 * spread < bits:
-        return
+    if min(usual / 4, usual - 4 * spread) < bits:
+        return  # drawings, icons: so the dataset is
     for image in rare(images, images.col.entropy < bits, showing(images)):
         yield Finding(
             image.path,

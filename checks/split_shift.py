@@ -74,10 +74,18 @@ def _class_shift(labels: LabelTable, effect: float) -> Iterator[Finding]:
     train = shares.pop("train", None)
     if train is None or len(train) * 5 > train.total():
         return
+    pictures = labels.pictures_of_splits()
     for split, other in shares.items():
-        if min(train.total(), other.total()) < _ENOUGH or not set(other) & set(train) or _even(train) or _even(other):
+        both = pictures.get("train", 0) + pictures.get(split, 0)
+        if (
+            min(pictures.get("train", 0), pictures.get(split, 0), train.total(), other.total()) < _ENOUGH
+            or not set(other) & set(train)
+            or _even(train)
+            or _even(other)
+        ):
             continue  # as many of each class is a choice
-        chance, cramer = _chi_square(train, other)
+        # the boxes of a picture are of a kind: they count as much as the picture does
+        chance, cramer = _chi_square(train, other, min(1.0, both / (train.total() + other.total())))
         if chance >= _CHANCE or cramer < effect:
             continue
         names = train.keys() | other.keys()
@@ -105,9 +113,9 @@ def _even(counts: Counter[str]) -> bool:
     return len(counts) > 1 and all(abs(count - mean) <= 0.02 * mean for count in counts.values())
 
 
-def _chi_square(one: Counter[str], other: Counter[str]) -> tuple[float, float]:
-    """The chance that two samples of one distribution differ like this, and Cramer's V. Classes that are too rare for
-    the test stand together."""
+def _chi_square(one: Counter[str], other: Counter[str], weight: float) -> tuple[float, float]:
+    """The chance that two samples of one distribution differ like this, and Cramer's V, when each sample counts as
+    `weight` independent ones. Classes that are too rare for the test stand together."""
     total = one.total() + other.total()
     least = 5 * total / min(one.total(), other.total())
     cells: list[tuple[int, int]] = []
@@ -131,11 +139,11 @@ def _chi_square(one: Counter[str], other: Counter[str]) -> tuple[float, float]:
     )
     # Cramer's V without the part that chance alone would give
     free = len(cells) - 1
-    return _tail(statistic, free), math.sqrt(max(0.0, statistic - free) / whole)
+    return _tail(weight * statistic, free), math.sqrt(max(0.0, weight * statistic - free) / (weight * whole))
 
 
 def _tail(statistic: float, free: int) -> float:
-    """The upper tail of the chi-square distribution, by the cube root's normal approximation (Wilson and Hilferty)."""
+    """The upper tail of the chi-square distribution, by the cube root's normal approximation."""
     if statistic <= 0:
         return 1.0
     if free == 1:
@@ -190,7 +198,7 @@ def group_leak(images: ImageTable, dataset: DatasetFolder) -> Iterator[Finding]:
         # numbers that nobody declared to be ids may begin anew in each class
         key = (_group(match), "" if asked else image.label or "")
         splits_of.setdefault(key, {}).setdefault(image.split, []).append(image.path)
-        names.setdefault(image.split, set()).add(image.path.rpartition("/")[2])
+        names.setdefault(image.split, set()).add(f"{key[1]}/{image.path[match.start() :]}")
     leaked = {key: found for key, found in splits_of.items() if len(found) > 1}
     if not leaked or (asked is None and not _beyond_doubt(splits_of, names, grouped, len(images))):
         return

@@ -22,6 +22,7 @@ from .facts.dataset.boxes import BoxGroup as BoxGroup
 from .facts.dataset.boxes import BoxTable as BoxTable
 from .facts.dataset.boxes import Readings as Readings
 from .facts.dataset.class_properties import ClassProperties as ClassProperties
+from .facts.dataset.agreement import LabelAgreement as LabelAgreement
 from .facts.dataset.labels import LabelTable as LabelTable
 from .facts.dataset.layout import Layout as Layout
 from .facts.dataset.masks import MaskTable as MaskTable

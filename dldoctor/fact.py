@@ -6,6 +6,7 @@ loaded by `dldoctor checks` and by the child process that runs user code, and ne
 
 from __future__ import annotations
 
+import functools
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -144,6 +145,7 @@ class Need:
     optional: bool
 
 
+@functools.cache  # asked of every gatherer for every check that needs it, and annotations take their time
 def needs_of(function: Any, owner: str) -> tuple[Need, ...]:
     """The facts that a function asks for by the annotations of its positional parameters.
 

@@ -126,6 +126,18 @@ def dataset(
     return DatasetFolder(path, text, layout, ignore_index, tuple(named), group_by)
 
 
+def existing_file(text: str, base: Path, option: str) -> Path:
+    """A file that an option names.
+
+    Raises:
+        BadInput: there is none.
+    """
+    path = base / Path(text).expanduser()
+    if not path.is_file():
+        raise BadInput(f"{option} {text}: no such file")
+    return path
+
+
 def common(classes: int | str | list[str] | None, batch: int | None) -> list[Fact]:
     """The options that several commands share, as facts."""
     found: list[Fact] = []

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from dldoctor.fact import BadInput, Fact, Subject
 from dldoctor.facts.subjects import (
     DatasetFolder,
+    EmbeddingsAsked,
     GpuMemoryAsked,
     ItemSource,
     LoaderDemand,
@@ -20,12 +21,24 @@ from dldoctor.facts.subjects import (
     Machine,
     ModelTarget,
     OptimizerAsked,
+    PredictionsAsked,
     SmokeTarget,
     SourcePaths,
     TargetSpec,
     WorkersAsked,
 )
-from dldoctor.options import at_least, common, dataset, is_target, pairs, parse_bytes, parse_input, parse_port, target
+from dldoctor.options import (
+    at_least,
+    common,
+    dataset,
+    existing_file,
+    is_target,
+    pairs,
+    parse_bytes,
+    parse_input,
+    parse_port,
+    target,
+)
 
 
 def argument(help: str, metavar: str) -> Any:  # noqa: A002  # typer's own word
@@ -73,10 +86,22 @@ class ScanRequest(Request):
     ignore_index: int | None = option(None, "The mask value that the loss ignores.", "N")
     split: list[str] | None = option(None, "A split by hand; repeatable.", "NAME=FOLDER")
     group_by: str | None = option(None, "What in a path names the patient, scene or video: 'patient(\\d+)'.", "REGEX")
+    predictions: str | None = option(
+        None,
+        "Class probabilities of the pictures, out of sample, to find wrong labels: .npy, .npz, .csv, .parquet.",
+        "FILE",
+    )
+    embeddings: str | None = option(
+        None, "A vector for each picture, to find labels that its neighbours have not.", "FILE"
+    )
 
     def seeds(self, base: Path) -> list[Fact]:
-        folder = dataset(self.path, base, self.layout, self.ignore_index, self.split, self.group_by)
-        return [folder, *common(self.classes, self.batch)]
+        found: list[Fact] = [dataset(self.path, base, self.layout, self.ignore_index, self.split, self.group_by)]
+        if self.predictions is not None:
+            found.append(PredictionsAsked(existing_file(self.predictions, base, "--predictions")))
+        if self.embeddings is not None:
+            found.append(EmbeddingsAsked(existing_file(self.embeddings, base, "--embeddings")))
+        return [*found, *common(self.classes, self.batch)]
 
     def shown(self) -> tuple[type[Fact], ...]:
         from dldoctor.facts.dataset.profile import DatasetProfile

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os.path
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,16 +16,13 @@ PASTED = 64
 #: values that a mask with one channel may have without most of its pixels being of two of them
 _CLASSES = 64
 #: folders whose pictures are continuous on purpose, or number objects rather than classes
-_SOFT = re.compile(
-    r"(?:^|[/_\-. ])(?:alphas?|mattes?|matting|soft|depths?|disp(?:arity)?|flow|saliency|heat_?maps?|prob\w*|conf\w*|"
-    r"fixations?|thermal|density)(?:$|[/_\-. ])",
-    re.I,
+_SOFT = (
+    r"(?i)(?:^|[/_\-. ])(?:alphas?|mattes?|matting|soft|depths?|disp(?:arity)?|flow|saliency|heat_?maps?|prob\w*|"
+    r"conf\w*|fixations?|thermal|density)(?:$|[/_\-. ])"
 )
-_OBJECTS = re.compile(
-    r"(?:^|[/_\-. ])(?:instances?(?:ids?)?|objects?|panoptic|ids?|segmentationobject)(?:$|[/_\-. ])", re.I
-)
+_OBJECTS = r"(?i)(?:^|[/_\-. ])(?:instances?(?:ids?)?|objects?|panoptic|ids?|segmentationobject)(?:$|[/_\-. ])"
 #: how far apart two colours of a lossy file may be and still be one (in the channel that differs most)
-_NEAR = 32
+_NEAR, _BESIDE = 32, 6
 
 
 def is_map(mask: Any) -> bool:
@@ -37,20 +33,27 @@ def is_map(mask: Any) -> bool:
     return bool(mask.distinct <= _CLASSES or 2 * two_largest >= sum(mask.counts))
 
 
-def is_soft(mask: Any) -> bool:
-    """Whether the folder or the name says that the values are continuous: mattes, depth, saliency."""
-    return _SOFT.search(mask.path) is not None
+def hard(masks: MaskTable) -> MaskTable:
+    """The decoded masks whose folder and name do not say that their values are continuous: mattes, depth, saliency."""
+    return masks.only(masks.col.outcome == "decoded", ~masks.col.path.str.contains(_SOFT))
 
 
-def numbers_objects(mask: Any) -> bool:
-    """Whether the folder or the name says that the values are ids of objects."""
-    return _OBJECTS.search(mask.path) is not None
+def of_classes(masks: MaskTable) -> MaskTable:
+    """The masks whose folder and name do not say that their values are ids of objects."""
+    return masks.only(~masks.col.path.str.contains(_OBJECTS))
 
 
-def indexed(masks: MaskTable) -> list[Any]:
-    """The masks with one channel of whole numbers, several values for each pixel left out."""
-    rows = masks.where(masks.col.outcome == "decoded", masks.col.grey.is_null())
-    return [mask for mask in rows if mask.mode != "1" and not mask.fractional]
+def indexed(masks: MaskTable) -> MaskTable:
+    """The hard masks with one channel of whole numbers."""
+    col = masks.col
+    return hard(masks).only(col.grey.is_null(), col.mode != "1", ~col.fractional)
+
+
+def maps(masks: MaskTable) -> MaskTable:
+    """The indexed masks that are maps of areas."""
+    counts = masks.col.counts
+    two_largest = counts.list.sort(descending=True).list.head(2).list.sum()
+    return indexed(masks).only((masks.col.distinct <= _CLASSES) | (2 * two_largest >= counts.list.sum()))
 
 
 def totals_of(masks: Iterable[Any]) -> Counter[int]:
@@ -73,8 +76,8 @@ def areas_of(mask: Any) -> dict[int, int]:
 
 def home(masks: MaskTable) -> str:
     """The deepest folder that holds all masks: where what is said of all of them stands."""
-    rows = masks.where(masks.col.outcome == "decoded")
-    return os.path.commonpath([mask.path.rpartition("/")[0] for mask in rows]) or "."
+    paths = masks.frame.filter(masks.col.outcome == "decoded")["path"]
+    return os.path.commonpath(paths.str.replace(r"/?[^/]*$", "").unique().to_list()) or "."
 
 
 def listed(values: Sequence[int], most: int = 10) -> str:
@@ -89,20 +92,21 @@ def rgb(value: int) -> tuple[int, int, int]:
 
 def palette_of(colours: Counter[int]) -> list[int]:
     """The colours that stand for classes, black first, then by their pixels. Where there are more than a palette has,
-    those near a much larger one are its blends, and what covers next to nothing is noise."""
+    those near a larger one are its noise, and what covers next to nothing is a blend of two."""
     if len(colours) > PASTED:
-        enough = sum(colours.values()) / 1000
         kept: Counter[int] = Counter()
         for colour, count in colours.most_common():
-            near = next((other for other in kept if _near(colour, other) and count * 10 <= kept[other]), None)
-            if near is None and count >= enough:
-                kept[colour] = count
-        colours = kept
+            near = next((other for other in kept if _belongs(colour, other, count, colours[other])), None)
+            kept[colour if near is None else near] += count
+        enough = sum(colours.values()) / 500
+        colours = Counter({colour: count for colour, count in kept.items() if count >= enough})
     return sorted(colours, key=lambda colour: (colour != 0, -colours[colour], colour))
 
 
-def _near(one: int, other: int) -> bool:
-    return max(abs(a - b) for a, b in zip(rgb(one), rgb(other), strict=True)) <= _NEAR
+def _belongs(colour: int, other: int, count: int, pixels: int) -> bool:
+    """Whether a colour is the noise of another: beside it, or near it and much rarer."""
+    apart = max(abs(a - b) for a, b in zip(rgb(colour), rgb(other), strict=True))
+    return apart <= _BESIDE or (apart <= _NEAR and 10 * count <= pixels)
 
 
 def colour_table(palette: Sequence[int]) -> str:

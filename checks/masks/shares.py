@@ -9,10 +9,10 @@ from typing import Any
 
 from dldoctor import ClassCount, ClassesAsked, DatasetFolder, Finding, MaskTable, Severity, Table, check
 
-from .maps import home, indexed, is_map, is_soft, numbers_objects, totals_of
+from .maps import home, maps, of_classes
 
-#: masks below which a class may be missing by chance
-_ENOUGH = 10
+#: masks, and masks for each class, below which one may be missing by chance
+_ENOUGH, _EACH = 10, 3
 #: names of what is no class to be learned
 _NO_CLASS = re.compile(r"(?:un(?:known|labell?ed|defined)|void|ignored?|none|other|out[ _-]?of[ _-]?roi)", re.I)
 _VOIDS = frozenset({255, 65535})
@@ -33,12 +33,14 @@ def missing_class(
 
     Fix: take the class out of the list, add masks that show it, or weigh the loss.
     """
-    flat = [mask for mask in indexed(masks) if is_map(mask) and not is_soft(mask) and not numbers_objects(mask)]
-    training = [mask for mask in flat if mask.split == "train"] or flat
-    totals = totals_of(training)
+    flat = of_classes(maps(masks))
+    train = flat.only(flat.col.split == "train")
+    training = train if len(train) else flat
+    totals = training.totals()
     ignored = dataset.ignore_index if dataset else None
     names = asked.names if asked is not None and len(asked.names) == classes.count else ()
-    if len(training) < _ENOUGH or classes.count < 2 or not any(0 <= value < classes.count for value in totals):
+    enough = max(_ENOUGH, _EACH * classes.count)
+    if len(training) < enough or classes.count < 2 or not any(0 <= value < classes.count for value in totals):
         return
     wanted = [
         index
@@ -54,7 +56,7 @@ def missing_class(
     def named(index: int) -> str:
         return names[index] if names else str(index)
 
-    if absent and (len(absent) < classes.count - 1 or classes.count == 2):
+    if absent and 2 * len(absent) <= classes.count:
         yield Finding(
             home(masks),
             "{what} {names} stand{s} in none of {masks} masks",
@@ -91,14 +93,13 @@ def empty_mask(masks: MaskTable) -> Iterator[Finding]:
 
     Fix: draw them or take them out; a test split whose masks are withheld can't be evaluated.
     """
-    flat = [mask for mask in indexed(masks) if is_map(mask) and not is_soft(mask)]
-    totals = totals_of(flat)
-    background = _background(flat, totals)
+    flat = maps(masks)
+    background = _background(flat)
     if background is None:
         return
-    empty = [mask for mask in flat if mask.values == [background]]
-    shown = [mask for mask in flat if mask.values != [background]]
-    if not empty or not shown:
+    alone = (flat.col.distinct == 1) & (flat.col("values").list.first() == background)
+    empty, shown = list(flat.where(alone)), flat.only(~alone)
+    if not empty or not len(shown):
         return
     split = _withheld(flat, empty)
     if split is not None:
@@ -113,34 +114,35 @@ def empty_mask(masks: MaskTable) -> Iterator[Finding]:
             fix="evaluate on a part of the training set: masks that are withheld tell nothing",
         )
         return
+    if len(shown) < 50 or len(empty) > len(shown) // 50:
+        return
     # where objects are never small, an image without one is out of the ordinary
-    parts = sorted(
-        1 - dict(zip(mask.values, mask.counts, strict=True)).get(background, 0) / sum(mask.counts) for mask in shown
-    )
-    if len(shown) < 50 or len(empty) > len(shown) // 50 or parts[len(parts) // 20] < 0.01:
+    parts = sorted(1 - share for share in shown.shares_of(background))
+    least = parts[len(parts) // 20]
+    if least < 0.01:
         return
     for mask in empty:
         yield Finding(
             mask.path,
             "is {value} throughout; in the other masks objects cover {least:.0%} and more",
             value=background,
-            least=parts[len(parts) // 20],
+            least=least,
             fix="draw it, or move it out with its image",
         )
 
 
-def _background(masks: list[Any], totals: Counter[int]) -> int | None:
+def _background(masks: MaskTable) -> int | None:
     """The value that most masks hold: 0 nearly always; none where the masks have little in common."""
+    totals = masks.totals()
     if len(masks) < 4 or not totals:
         return None
     value = 0 if 0 in totals else totals.most_common(1)[0][0]
-    holding = sum(value in mask.values for mask in masks)
-    return value if value not in _VOIDS and 10 * holding >= 9 * len(masks) else None
+    return value if value not in _VOIDS and 10 * len(masks.holding([value])) >= 9 * len(masks) else None
 
 
-def _withheld(masks: list[Any], empty: list[Any]) -> str | None:
+def _withheld(masks: MaskTable, empty: list[Any]) -> str | None:
     """The split whose masks are all empty while few of the others are."""
-    sizes = Counter(mask.split for mask in masks if mask.split)
+    sizes = Counter(split for split in masks.frame["split"] if split is not None)
     blank = Counter(mask.split for mask in empty if mask.split)
     for split, size in sizes.items():
         others, other_blank = len(masks) - size, len(empty) - blank[split]

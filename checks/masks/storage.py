@@ -12,11 +12,11 @@ from .maps import (
     COLOURS,
     PASTED,
     areas_of,
+    hard,
     home,
     is_map,
-    is_soft,
     listed,
-    numbers_objects,
+    of_classes,
     palette_of,
     rgb,
     to_indices,
@@ -31,8 +31,12 @@ _STRAYS = 2
 _AREAS = 48
 #: pixels between the two sides of an edge: fewer are thin objects, more are soft on purpose
 _SHARPEST, _SOFTEST = 0.25, 8.0
+#: the least share of blended pixels among edges that `_SHARPEST` leaves
+_SOON = _SHARPEST / (1 + _SHARPEST)
 #: neighbours that differ (of two for each pixel) above which a picture is no map of areas
 _BUSY = 1.0
+#: values of class indices and of the noise around them
+_FEW = 32
 #: grey levels that compression moves a value by
 _NOISE = 12
 
@@ -60,7 +64,7 @@ def rgb_mask(masks: MaskTable) -> Iterator[Finding]:
 
     Fix: map each colour to its index once, and store the masks with one channel.
     """
-    colour = [mask for mask in masks.where(masks.col.outcome == "decoded") if mask.grey is not None]
+    colour = list(masks.where(masks.col.outcome == "decoded", masks.col.grey.is_not_null()))
     if not colour:
         return
     examples = [mask.path for mask in colour[:5]]
@@ -68,7 +72,7 @@ def rgb_mask(masks: MaskTable) -> Iterator[Finding]:
     if len(grey) == len(colour):
         values = sorted({value for mask in grey for value in mask.values})
         wide = len(values) == 2 and values[0] == 0 and values[1] >= 100
-        if not all(is_map(mask) for mask in grey) or any(is_soft(mask) for mask in grey):
+        if not all(is_map(mask) for mask in grey) or not len(hard(masks)):
             return  # a grey photograph, or a matte
         yield Finding(
             home(masks),
@@ -83,7 +87,7 @@ def rgb_mask(masks: MaskTable) -> Iterator[Finding]:
     if any(mask.distinct > COLOURS for mask in colour) or len(totals) > COLOURS:
         return  # a photograph, or an id spread over three channels: neither is a palette
     palette = palette_of(totals)
-    if len(palette) < 2:
+    if len(palette) < 2 or _is_a_class_each_channel(totals):
         return
     yield Finding(
         home(masks),
@@ -95,6 +99,17 @@ def rgb_mask(masks: MaskTable) -> Iterator[Finding]:
         show=_palette_table(palette, totals),
         fix=to_indices(palette, exact=len(totals) == len(palette)),
     )
+
+
+def _is_a_class_each_channel(totals: Counter[int]) -> bool:
+    """Whether red, green and blue are masks of three classes that overlap: all or nothing in each channel, and what two
+    have in common is less than what one has alone."""
+    corners = {tuple(map(bool, rgb(value))): count for value, count in totals.items()}
+    if len(corners) < len(totals) or len({channel for value in totals for channel in rgb(value)}) != 2:
+        return False
+    alone = [corners.get(primary, 0) for primary in ((True, False, False), (False, True, False), (False, False, True))]
+    shared = [count for channels, count in corners.items() if sum(channels) > 1]
+    return bool(min(alone) and shared and max(shared) < min(alone))
 
 
 def _colours(masks: list[Any]) -> Counter[int]:
@@ -125,17 +140,21 @@ def interpolated_mask(masks: MaskTable) -> Iterator[Finding]:
 
     Fix: resize masks with `InterpolationMode.NEAREST`, again from the originals.
     """
-    decoded = [mask for mask in masks.where(masks.col.outcome == "decoded") if mask.format != "JPEG" and mask.edges]
-    candidates = [mask for mask in decoded if mask.mode != "1" and not is_soft(mask) and not numbers_objects(mask)]
-    blended = [mask for mask in candidates if _is_blended(mask)]
+    col = masks.col
+    candidates = of_classes(hard(masks)).only(col.format != "JPEG", col.mode != "1", col.edges > 0)
+    blended = [mask for mask in candidates.where(col.blended >= _SOON * col.edges) if _is_blended(mask)]
     if len({value for mask in blended for value in _strays(mask)}) < _STRAYS:
         return
     place = home(masks)
     if 2 * len(blended) < len(candidates):
         if len(blended) > max(3, len(candidates) // 5):
             return  # some soft, some not: the softness may be the dataset's own
+        soft = [mask.path for mask in blended]
+        known = candidates.only(~col.path.is_in(soft)).totals()
         for mask in blended:
-            strays = _strays(mask)
+            strays = {value: count for value, count in _strays(mask).items() if value not in known}
+            if len(strays) < _STRAYS:
+                continue  # a class that is thin in this picture
             yield Finding(
                 mask.path,
                 "{pixels:,} pixels along its edges lie between the classes, {values} values that other masks have not",
@@ -203,8 +222,13 @@ def _strays(mask: Any) -> dict[int, int]:
 
 
 def _classes_of(masks: list[Any], coloured: bool) -> set[int]:
-    """The values that cover areas in any of the masks."""
-    return {value * (0x010101 if coloured and mask.grey else 1) for mask in masks for value in areas_of(mask)}
+    """The values that cover areas: in several masks, or a good part of one."""
+    seen: Counter[int] = Counter()
+    for mask in masks:
+        for value, count in areas_of(mask).items():
+            wide = 50 * count >= mask.width * mask.height
+            seen[value * (0x010101 if coloured and mask.grey else 1)] += 3 if wide else 1
+    return {value for value, times in seen.items() if times > 2}
 
 
 @check("MSK007", Severity.ERROR, since="0.1")
@@ -216,15 +240,15 @@ def lossy_mask_format(masks: MaskTable) -> Iterator[Finding]:
 
     Fix: export the masks again as PNG; where that can't be done, round each pixel to the nearest class.
     """
-    decoded = list(masks.where(masks.col.outcome == "decoded"))
+    decoded = masks.only(masks.col.outcome == "decoded")
+    jpegs = hard(masks).only(masks.col.format == "JPEG")
     lossy = [
         mask
-        for mask in decoded
-        if mask.format == "JPEG"
-        and not is_soft(mask)
-        and 0 < (mask.edges or 0) <= _BUSY * mask.width * mask.height
-        and _is_lossy_map(mask)
+        for mask in jpegs.where()
+        if 0 < (mask.edges or 0) <= _BUSY * mask.width * mask.height and _is_lossy_map(mask)
     ]
+    if 2 * len(lossy) < len(jpegs):
+        return  # most are no maps: photographs, the targets of some other task
     if not lossy:
         return
     coloured = any(mask.grey is False for mask in lossy)
@@ -260,10 +284,14 @@ def _is_lossy_map(mask: Any) -> bool:
         palette = palette_of(counts)
         near = sum(counts[value] for value in palette)
         return bool(2 <= len(palette) <= PASTED < mask.distinct and 2 * near >= mask.width * mask.height)
-    levels = _levels(counts)[:3]
-    near = sum(count for value, count in counts.items() if any(abs(value - level) <= 6 for level in levels))
-    few = bool(10 * near >= 8 * mask.width * mask.height)
-    return (few or is_map(mask)) and bool(mask.distinct > len(areas_of(mask)))
+    levels = _levels(counts)
+    near = sum(count for value, count in counts.items() if any(abs(value - level) <= 6 for level in levels[:3]))
+    apart = len(levels) > 1 and bool(10 * near >= 8 * mask.width * mask.height)
+    # indices lie side by side, as the levels of a dark photograph do, which has no areas of each
+    wide = [count for count in counts.values() if 33 * count >= mask.width * mask.height]
+    calm = 2 * mask.edges <= mask.width * mask.height and 10 * sum(wide) >= 9 * mask.width * mask.height
+    indices = bool(mask.distinct <= _FEW and calm and len(wide) > 1)
+    return (apart or indices) and bool(mask.distinct > len(areas_of(mask)))
 
 
 def _levels(totals: Counter[int]) -> list[int]:

@@ -18,7 +18,7 @@ from dldoctor import (
     check,
 )
 
-from .maps import home, indexed, is_map, is_soft, listed, numbers_objects, totals_of
+from .maps import home, indexed, listed, maps, of_classes
 
 #: the values that stand for "no class" where nobody says another
 _VOIDS = frozenset({255, 65535})
@@ -58,8 +58,8 @@ def mask_values_0_255(
     Fix: `mask = (mask > 127).long()`, or a lookup table for more than two levels.
     """
     ignored = dataset.ignore_index if dataset else None
-    flat = [mask for mask in indexed(masks) if not is_soft(mask)]
-    totals = totals_of(flat)
+    flat = indexed(masks)
+    totals = flat.totals()
     if ignored is not None:
         totals.pop(ignored, None)
     values = sorted(totals)
@@ -67,7 +67,7 @@ def mask_values_0_255(
         return
     if levels := _grey_levels(totals):
         yield _levels_finding(home(masks), flat, totals, levels)
-    elif wrong := _some_with_255(flat):
+    elif values in ([0, 1, 255], [1, 255]) and (wrong := _some_with_255(list(flat.where()))):
         yield Finding(
             home(masks),
             "{count} of {all} masks mark the foreground by 255, the others by 1",
@@ -75,14 +75,14 @@ def mask_values_0_255(
             all=len(flat),
             examples=[mask.path for mask in wrong[:5]],
             show=Table(
-                ("mask", "values"), tuple((m.path, listed(m.values)) for m in (*wrong[:3], *_others(flat, wrong)[:2]))
+                ("mask", "values"), tuple((m.path, listed(m.values)) for m in (*wrong[:3], *_others(flat, wrong)))
             ),
             fix="(mask > 0).long() makes both kinds alike",
         )
 
 
-def _levels_finding(place: str, flat: list[Any], totals: Counter[int], levels: list[int]) -> Finding:
-    affected = [mask for mask in flat if mask.values and max(mask.values) > 0]
+def _levels_finding(place: str, flat: MaskTable, totals: Counter[int], levels: list[int]) -> Finding:
+    affected = flat.only(flat.col("values").list.max() > 0)
     pixels = sum(totals.values())
     rows = tuple(
         (value, f"{totals[value]:,}", f"{100 * totals[value] / pixels:.3g} %")
@@ -103,7 +103,7 @@ def _levels_finding(place: str, flat: list[Any], totals: Counter[int], levels: l
         levels=listed(levels),
         last=len(levels) - 1,
         pixels={str(value): totals[value] for value in levels},
-        examples=[mask.path for mask in affected[:5]],
+        examples=affected.frame["path"].head(5).to_list(),
         show=Table(("value", "pixels", "share"), rows),
         fix=Advice(fix),
     )
@@ -141,9 +141,10 @@ def _some_with_255(flat: list[Any]) -> list[Any]:
     return []
 
 
-def _others(flat: list[Any], wrong: list[Any]) -> list[Any]:
+def _others(flat: MaskTable, wrong: list[Any]) -> list[Any]:
+    """Two of the masks that are not wrong and hold more than one value."""
     taken = {mask.path for mask in wrong}
-    return [mask for mask in flat if mask.path not in taken and len(mask.values) > 1]
+    return [mask for mask in flat.where(flat.col.distinct > 1) if mask.path not in taken][:2]
 
 
 @check(
@@ -169,12 +170,12 @@ def mask_value_out_of_range(masks: MaskTable, classes: ClassCount, dataset: Data
     # one output is a probability: its masks hold 0 and 1
     count = max(classes.count, 2)
     void = _VOIDS if ignored is None else frozenset({ignored})
-    flat = [mask for mask in indexed(masks) if is_map(mask) and not is_soft(mask) and not numbers_objects(mask)]
-    wrong = [mask for mask in flat if _outside(mask, count, void)]
-    if not wrong:
-        return
-    totals = totals_of(flat)
+    flat = of_classes(maps(masks))
+    totals = flat.totals()
     values = sorted(value for value in totals if not 0 <= value < count and value not in void)
+    if not values:
+        return
+    wrong = list(flat.holding(values).where())
     about: dict[str, Any] = {"classes": count, "said_by": classes.said_by}
     if len(wrong) <= min(_FEW, _SOME * len(flat)):
         for mask in wrong:

@@ -45,6 +45,26 @@ class ClassesAsked(Fact):
 
 
 @dataclass(frozen=True)
+class PredictionsAsked(Fact):
+    """`--predictions FILE`: class probabilities or logits of the pictures, from networks that did not train on them."""
+
+    flag: ClassVar[str] = "--predictions FILE"
+    saved: ClassVar[bool] = False
+
+    file: Path
+
+
+@dataclass(frozen=True)
+class EmbeddingsAsked(Fact):
+    """`--embeddings FILE`: a vector for each picture, alike for pictures that are alike."""
+
+    flag: ClassVar[str] = "--embeddings FILE"
+    saved: ClassVar[bool] = False
+
+    file: Path
+
+
+@dataclass(frozen=True)
 class BatchSize(Fact):
     """`--batch N`: samples per step on one device."""
 

@@ -48,6 +48,15 @@ def test_the_mask_goes_with_its_picture_and_both_come_back(dldoctor: Run, tmp_pa
     assert dldoctor("restore", manifest_of(done)) == (0, "0 put back\n", "")
 
 
+def test_with_a_damaged_mask_go_its_picture_and_the_other_masks(dldoctor: Run, tmp_path: Path) -> None:
+    files: dict[str, Any] = {f"data/a{n}.png": photo(n) for n in range(4)}
+    files |= {f"data/a{n}_mask.png": areas([0, 1], n) for n in range(4)}
+    files |= {"data/a2_mask_1.png": areas([0, 1], 9), "data/a2_mask.png": encoded(areas([0, 1]), "PNG")[:-30]}
+    put(tmp_path, files)
+    assert "3 moved" in fix(dldoctor, "--fix").err
+    assert sorted(listed(tmp_path / "data")) == sorted(f"a{n}{end}.png" for n in (0, 1, 3) for end in ("", "_mask"))
+
+
 def test_a_cleaned_table_keeps_the_bytes_of_the_other_rows(dldoctor: Run, tmp_path: Path) -> None:
     put(tmp_path, {**{f"data/images/{n}.jpg": photo(n) for n in range(4)}, "data/images/2.jpg": CUT})
     rows = ['\ufefffile,"the\nlabel",age', '"0.jpg",cat,2', "1.jpg ,dog,  2.50", "2.jpg,cat,1", '3.jpg,"a\r\nb",2']
@@ -126,3 +135,43 @@ def test_the_quarantine_may_lie_elsewhere(dldoctor: Run, tmp_path: Path) -> None
     refused = fix(dldoctor, "--fix", "--quarantine", "data")
     assert refused.status == 2
     assert "lies in the dataset" in refused.err
+
+
+def test_the_label_file_of_a_picture_goes_with_it(dldoctor: Run, tmp_path: Path) -> None:
+    files: dict[str, Any] = {f"data/images/train/{n}.jpg": photo(n) for n in range(4)}
+    files |= {f"data/labels/train/{n}.txt": "0 0.5 0.5 0.2 0.2\n" for n in range(4)}
+    files |= {
+        "data/images/train/2.jpg": CUT,
+        "data/data.yaml": "train: images/train\nval: images/train\nnames: [cat]\n",
+    }
+    put(tmp_path, files)
+    done = fix(dldoctor, "--fix")
+    assert "move labels/train/2.txt (with images/train/2.jpg)" in done.err
+    assert not (tmp_path / "data/labels/train/2.txt").exists()
+    assert dldoctor("restore", manifest_of(done)).out == "2 put back\n"
+    assert (tmp_path / "data/labels/train/2.txt").read_text() == "0 0.5 0.5 0.2 0.2\n"
+
+
+def test_pascal_voc_gives_its_xml_along_and_lists_are_cleaned(dldoctor: Run, tmp_path: Path) -> None:
+    xml = (
+        "<annotation><filename>{n}.jpg</filename><size><width>48</width><height>36</height><depth>3</depth></size>"
+        "<object><name>cat</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>20</xmax><ymax>20</ymax></bndbox></object>"
+        "</annotation>"
+    )
+    files: dict[str, Any] = {f"data/JPEGImages/a{n}.jpg": photo(n) for n in range(4)}
+    files |= {f"data/Annotations/a{n}.xml": xml.format(n=f"a{n}") for n in range(4)}
+    files |= {"data/JPEGImages/a2.jpg": CUT, "data/ImageSets/Main/train.txt": "a0\na1\na2\na3\n"}
+    put(tmp_path, files)
+    done = fix(dldoctor, "--fix")
+    assert "move Annotations/a2.xml (with JPEGImages/a2.jpg)" in done.err
+    folder = Path(manifest_of(done)).parent
+    assert (folder / "ImageSets/Main/train.cleaned.txt").read_text() == "a0\na1\na3\n"
+
+
+def test_preflight_moves_what_each_dataset_names(dldoctor: Run, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        put(tmp_path / name, {**{f"{n}.jpg": photo(n + 5 * (name == "two")) for n in range(3)}, "bad.jpg": CUT})
+    put(tmp_path, {"pyproject.toml": '[[tool.dldoctor.scan]]\npath = "one"\n[[tool.dldoctor.scan]]\npath = "two"\n'})
+    done = dldoctor("preflight", "--no-cache", "--select", "IMG001", "--fix")
+    assert done.err.count("1 moved; undo") == 2
+    assert len(list(tmp_path.glob("*-quarantine-*/bad.jpg"))) == 2

@@ -38,16 +38,18 @@ def real_paths(inventory: Inventory) -> dict[str, str]:
 
 
 def companions(inventory: Inventory) -> dict[str, tuple[str, ...]]:
-    """By path, what goes along: with a picture its masks and its label file, with a mask its picture."""
+    """By path, what goes along: with a picture its masks and its label file, with a mask its picture and those."""
     found: dict[str, list[str]] = {}
     for pair in inventory.pairs:
         if pair.image is not None and pair.mask is not None:
             found.setdefault(pair.image.path, []).append(pair.mask.path)
-            found.setdefault(pair.mask.path, []).append(pair.image.path)
     for picture in inventory.pictures:
         if picture.companion is not None:
             found.setdefault(picture.file.path, []).append(picture.companion.path)
-    return {path: tuple(dict.fromkeys(others)) for path, others in found.items()}
+    for pair in inventory.pairs:
+        if pair.image is not None and pair.mask is not None:
+            found.setdefault(pair.mask.path, []).extend((pair.image.path, *found[pair.image.path]))
+    return {path: tuple(other for other in dict.fromkeys(others) if other != path) for path, others in found.items()}
 
 
 def cleaned(inventory: Inventory, listing: Listing, root: Path, gone: Collection[str]) -> Iterator[Cleaned]:

@@ -54,6 +54,12 @@ class LabelTable(TableFact):
 
         return cls(polars.DataFrame(rows, schema={name: getattr(polars, kind) for name, kind in cls.schema.items()}))
 
+    def pictures_of_splits(self) -> dict[str, int]:
+        """How many pictures have labels in each split; a row whose picture is not known counts as one."""
+        known = self.col.picture.drop_nulls().n_unique() + self.col.picture.null_count()
+        groups = self.frame.filter(self.col.split.is_not_null()).group_by("split").agg(known.alias("count"))
+        return dict(groups.sort("split").iter_rows())
+
     def counted(self) -> list[Any]:
         """The different labels of each source and split with their `count`; `listed` says that a file's row gave it."""
         by = ["source", "column", "named", "split", "text", "form", "value", "name"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
 
 from dldoctor.fact import TableFact, Unavailable
 from dldoctor.facts.dataset.files import shown
@@ -80,3 +82,27 @@ class MaskTable(TableFact):
             images, on="image", how="left", maintain_order="left"
         )
         return cls(frame.select([*cls.schema, *Measurements.lists]))
+
+    def only(self, *conditions: Any) -> Self:
+        """The rows for which every polars expression holds, as a table."""
+        return type(self)(self.frame.filter(*conditions))
+
+    def totals(self) -> Counter[int]:
+        """How many pixels each value has in all masks together."""
+        pairs = self.frame.select("values", "counts").explode("values", "counts").drop_nulls()
+        return Counter(dict(pairs.group_by("values").agg(self.col.counts.sum()).sort("values").iter_rows()))
+
+    def holding(self, values: Iterable[int]) -> Self:
+        """The masks that hold any of the values."""
+        wanted = list(values)
+        return self.only(self.col("values").list.eval(self.col("").is_in(wanted)).list.any())
+
+    def shares_of(self, value: int) -> list[float]:
+        """The part of each mask's pixels that has the value."""
+        col = self.col
+        pixels = self.frame.select("values", "counts").with_row_index("number").explode("values", "counts")
+        share = col.counts.filter(col("values") == value).sum() / col.counts.sum()
+        shares: list[float] = (
+            pixels.group_by("number", maintain_order=True).agg(share.alias("share"))["share"].to_list()
+        )
+        return shares

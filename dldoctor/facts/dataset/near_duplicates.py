@@ -20,13 +20,17 @@ LEAST_SIDE = 64
 LEAST_DEVIATION, LEAST_ENTROPY = 10.0, 3.5
 #: bits of 64 that two hashes may differ in. Bands of 16 bits find every pair up to 3, and most of the others.
 DISTANCE, BAND = 6, 16
+FULL = (1 << BAND) - 1
 #: rows that each one is compared with, of those that share a band with it
-CROWD = 64
+CROWD = 32
 #: pairs that are proved at once
 PORTION = 1 << 15
-#: what two thumbnails may differ by, as a share of their contrast and in levels; levels that the mean of a channel may;
-#: bits that the entropy may
-CONTRAST_SHARE, LEVELS, COLOUR, ENTROPY = 0.12, 2.0, 8.0, 1.0
+#: what two thumbnails may differ by, as a share of their contrast and in levels
+CONTRAST_SHARE, LEVELS = 0.15, 2.0
+#: levels that the mean and that the channels may differ by, and the share that the deviation may. With these, of 60
+#: photographs 88 to 100 % are found again at other sizes, all at a JPEG quality of 20, all when 1 % of the side is
+#: cropped, 37 % at 2 %; of 7,140 pairs of pages of random text one is taken for the same.
+TONE, COLOUR, CONTRAST_CHANGE = 3.0, 8.0, 0.08
 
 
 class NearDuplicates(TableFact):
@@ -86,36 +90,39 @@ def _groups(fit: polars.DataFrame) -> Array:
     hashes = fit["perceptual_hash"].to_numpy()
     thumbnails = numpy.frombuffer(base64.b64decode("".join(fit["thumbnail"])), numpy.uint8).reshape(len(fit), -1)
     colours = fit.select("red_mean", "green_mean", "blue_mean").to_numpy()
-    contrasts, entropies = fit["grey_deviation"].to_numpy(), fit["entropy"].to_numpy()
+    means, contrasts = fit["grey_mean"].to_numpy(), fit["grey_deviation"].to_numpy()
 
     def same(one: Array, other: Array) -> Array:
-        """Which pairs are proved: hardly different as thumbnails, in colour, contrast and detail."""
+        """Which pairs are proved: hardly different as thumbnails, in tone, contrast and colour."""
         apart = thumbnails[one].astype(numpy.float32) - thumbnails[other]
         contrast = thumbnails[one].std(axis=1)
         # NaN, where one of the two is grey, is no difference
         differ = (numpy.abs(colours[one] - colours[other]) > COLOUR).any(axis=1)
         differ |= numpy.sqrt((apart**2).mean(axis=1)) > numpy.maximum(LEVELS, CONTRAST_SHARE * contrast)
-        differ |= numpy.abs(contrasts[one] - contrasts[other]) > 0.1 * contrasts[one]
-        differ |= numpy.abs(entropies[one] - entropies[other]) > ENTROPY
+        differ |= numpy.abs(means[one] - means[other]) > TONE
+        differ |= numpy.abs(contrasts[one] - contrasts[other]) > CONTRAST_CHANGE * contrasts[one]
         proved: Array = ~differ
         return proved
 
     for start in range(0, 64, BAND):
-        for pairs in _neighbours(hashes, start):
+        for pairs in _neighbours(hashes, means, start):
             one, other = pairs
-            near = (numpy.bitwise_count(hashes[one] ^ hashes[other]) <= DISTANCE) & (group[one] != group[other])
+            bits = hashes[one] ^ hashes[other]
+            near = (numpy.bitwise_count(bits) <= DISTANCE) & (group[one] != group[other])
+            for earlier in range(0, start, BAND):  # pairs that agree in an earlier band were looked at there
+                near &= (bits >> numpy.uint64(earlier)) & numpy.uint64(FULL) != 0
             one, other = pairs[:, near]
             _join(group, *pairs[:, near][:, same(one, other)])
     return group
 
 
-def _neighbours(hashes: Array, start: int) -> Iterator[Array]:
+def _neighbours(hashes: Array, means: Array, start: int) -> Iterator[Array]:
     """Pairs whose hashes agree in the band that begins at a bit: each row with the one so many places after it in the
     order of the band, portion by portion, for every distance within a crowd."""
     import numpy
 
-    keys = (hashes >> numpy.uint64(start)) & numpy.uint64((1 << BAND) - 1)
-    order = numpy.lexsort((hashes, keys))
+    keys = (hashes >> numpy.uint64(start)) & numpy.uint64(FULL)
+    order = numpy.lexsort((means, hashes, keys))
     keys = keys[order]
     following = numpy.searchsorted(keys, keys, side="right") - numpy.arange(len(keys)) - 1
     for step in range(1, min(CROWD, int(following.max(initial=0))) + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dldoctor.fact import TableFact
@@ -19,7 +20,8 @@ class ImageTable(TableFact):
         size: bytes; -1 for a link to nowhere.
         outcome: `decoded`; `failed` (known format, pixels lost), `unidentified` (no decoder knows it), `empty`,
             `unsupported` (whole as far as one can see, of a kind that Pillow does not read), `unreadable` (the system
-            refused), `gone` (since the folder was listed), `died` (the decoder killed its process), `timeout`, `skipped`.
+            refused), `gone` (since the folder was listed), `died` (the decoder killed its process), `timeout`,
+            `skipped`.
         message: the decoder's own words.
         width, height, mode, bits, format, orientation: as the file says, the mode in Pillow's words.
         rows_decoded, ends_early: of a failed file, rows before the fault and whether its end was met too soon.
@@ -64,7 +66,7 @@ class ImageTable(TableFact):
         frame = measurements.of("picture").join(sorted_in, on="path", how="left", maintain_order="left")
         return cls(frame.select(list(cls.schema)))
 
-    @property
+    @cached_property
     def decoded(self) -> polars.DataFrame:
         """The pictures that were decoded."""
         return self.frame.filter(self.col.outcome == "decoded")

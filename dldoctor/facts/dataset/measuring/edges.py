@@ -14,8 +14,8 @@ import numpy
 
 #: a picture with a longer shorter side is made smaller for training, and its blur with it
 _LARGEST = 1024
-#: fewer bits per pixel (as a logarithm, made comparable between qualities) than nine in ten sharp photographs take
-_FEW_BITS = -1.7
+#: fewer bits per pixel (their logarithm, made comparable between qualities) than most sharp photographs take
+_FEW_BITS = -1.8
 #: every so many rows and columns are looked at
 _STEP = 8
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import bisect
 import functools
 import struct
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 import simplejpeg
 import xxhash
 
-from dldoctor.facts.dataset.measuring.statistics import fraction
+from dldoctor.facts.dataset.measuring.statistics import fraction, whole
 
 #: start-of-frame markers; C4 (tables), C8 (reserved) and CC (arithmetic conditioning) lie between them
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -23,8 +22,7 @@ _DAMAGE = ("Premature end", "Corrupt JPEG data", "Bad Huffman")
 STRAY_BYTES = 8
 
 
-@dataclass(frozen=True)
-class JpegHeader:
+class JpegHeader(NamedTuple):
     """The header's facts. `coded` are the parts of the file that decide the pixels: metadata left out."""
 
     width: int
@@ -46,6 +44,7 @@ class JpegHeader:
 def read_header(data: bytes) -> JpegHeader | None:
     """Walk the segments up to the first scan; None where that can't be done."""
     at, size = 2, len(data)
+    kept = 2  # from where on nothing was left out of the hash
     frame: tuple[int, int, int, int, int] | None = None
     orientation, quality, exif = None, None, False
     pixels = xxhash.xxh3_128()
@@ -71,8 +70,9 @@ def read_header(data: bytes) -> JpegHeader | None:
         elif marker == 0xE1 and not exif and data[at + 4 : at + 10] == b"Exif\0\0":
             exif, orientation = True, exif_orientation(data[at + 10 : end])
         # APPn and comments are metadata, all but Adobe's APP14, which names the colour transform
-        if not (0xE0 <= marker <= 0xEF and marker != 0xEE) and marker != 0xFE:
-            pixels.update(data[at:end])
+        if (0xE0 <= marker <= 0xEF and marker != 0xEE) or marker == 0xFE:
+            pixels.update(data[kept:at])
+            kept = end
         if marker == 0xDA:
             if frame is None:
                 return None
@@ -81,7 +81,7 @@ def read_header(data: bytes) -> JpegHeader | None:
             last = size - 2 if data.endswith(b"\xff\xd9") else data.find(b"\xff\xd9", end)
             if last < 0:
                 last = size
-            pixels.update(memoryview(data)[end:last])
+            pixels.update(memoryview(data)[kept:last])
             kind, bits, height, width, components = frame
             if components not in _MODES:
                 return None
@@ -164,6 +164,7 @@ def decode_small(data: bytes, header: JpegHeader, strict: bool) -> Any:
         min_factor=factor,
         strict=strict,
     )
+    small = whole(small, header.width, header.height, factor)
     return small if header.mode == "RGB" else small[:, :, 0]
 
 

@@ -39,16 +39,23 @@ def fraction(width: int, height: int) -> int:
     return 8 if side >= 8 * _SIDE else 4 if side >= 4 * _SIDE else 2 if side >= 2 * _SIDE else 1
 
 
+def whole(copy: Array, width: int, height: int, factor: int) -> Array:
+    """A copy without the pixels at its edges that stand for less than half of what the others stand for."""
+    return copy[: max(1, (height + factor // 2) // factor), : max(1, (width + factor // 2) // factor)]
+
+
 def small_copy(image: Image.Image) -> tuple[Array, Row]:
     """A decoded picture's copy of 8 bits, and the columns that such a copy can't tell; alpha is left out, as
     `convert("RGB")` leaves it out."""
-    if image.mode in ("1", "LA", "La"):
+    if image.mode in ("LA", "La"):
+        image = image.getchannel(0)
+    elif image.mode == "1":
         image = image.convert("L")
     elif image.mode not in ("L", "RGB") and not image.mode.startswith(("I", "F")):
         image = image.convert("RGB")
     factor = fraction(*image.size)
     if image.mode in ("L", "RGB"):
-        return numpy.asarray(image.reduce(factor) if factor > 1 else image), {}
+        return whole(numpy.asarray(image.reduce(factor) if factor > 1 else image), *image.size, factor), {}
     pixels = numpy.asarray(image)
     finite = numpy.isfinite(pixels)
     if not finite.all():  # NaN where a satellite saw nothing
