@@ -229,6 +229,19 @@ def test_a_broken_data_yaml_is_said(tmp_path: Path, names: str, at: str, said: s
     assert broken[0][2].startswith(said)
 
 
+def test_a_fault_of_most_files_is_one_finding_at_their_folder(tmp_path: Path) -> None:
+    with_yolo(tmp_path, {f"labels/{n}.txt": "0 0.5 0.5 0.2 0.1 0.93\n" for n in range(COUNT)})
+    assert found(tmp_path) == [("LBL012", "labels", "24 of 24 files: has 6 numbers where a box has 5")]
+
+
+def test_a_list_for_two_splits_is_missed_once(tmp_path: Path) -> None:
+    with_yolo(tmp_path, {
+        "data.yaml": "train: train.txt\nval: train.txt\nnames: [cat, dog, owl]\n",
+        "train.txt": "".join(f"./images/{n}.jpg\n" for n in range(COUNT + 2)),
+    })  # fmt: skip
+    assert found(tmp_path) == [("LBL007", "train.txt", "names 2 files that are not there")]
+
+
 def test_a_class_beyond_the_names_is_out_of_range(tmp_path: Path) -> None:
     with_yolo(tmp_path, {"labels/7.txt": "3 0.5 0.5 0.2 0.1\n"})
     ((code, at, message),) = found(tmp_path)

@@ -147,7 +147,7 @@ def _unlabelled_splits(config: YoloConfig | None, labels: dict[str, File]) -> It
     """What data.yaml names in vain, and splits none of whose pictures has a label file where it is looked for."""
     if config is None:
         return
-    yield from config.missing
+    yield from {(entry.source, entry.line, entry.name): entry for entry in config.missing}.values()
     for split in ("train", "val"):
         pictures = [path for path, of in config.pictures.items() if of == split]
         if len(pictures) >= _FEW and not any(path in labels for path in pictures):
