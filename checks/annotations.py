@@ -20,6 +20,8 @@ from dldoctor import (
 
 #: examples shown before the rest is left to the evidence
 _SHOWN = 5
+#: as many files with the same fault, and most of all, have it from the tool that wrote them
+_SAME = 10
 #: folders with fewer pictures tell too little of what was meant
 _FEW = 10
 
@@ -155,7 +157,29 @@ def broken_annotation(annotations: AnnotationFiles) -> Iterator[Finding]:
 
     Fix: correct the place that is named, or export or download the file again.
     """
+    alike: dict[tuple[str, str], list[Fault]] = {}
     for fault in annotations.faults:
+        alike.setdefault((fault.path.rpartition("/")[0] or ".", fault.what), []).append(fault)
+    for (folder, what), faults in alike.items():
+        if len(faults) > max(_SAME, annotations.count // 2):
+            first = faults[0]
+            yield Finding(
+                folder,
+                "{files} of {all} files: {what}",
+                files=len(faults),
+                all=annotations.count,
+                what=what,
+                paths=[fault.path for fault in faults[:100]],
+                show=_frame(first),
+                severity=Severity.WARNING if first.mild else Severity.ERROR,
+                fix=Advice(_cure(what)),
+            )
+        else:
+            yield from _each(faults)
+
+
+def _each(faults: list[Fault]) -> Iterator[Finding]:
+    for fault in faults:
         more = fault.count - 1
         yield Finding(
             Place(fault.path, fault.line, fault.column),

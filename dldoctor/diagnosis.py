@@ -178,14 +178,10 @@ def _reason(fact: type[Fact], cause: Fact | Exception | None) -> str:
     return f"needs {fact.flag}" if fact.flag else f"{fact.__name__} was not measured"
 
 
-def _gather(
-    checks: Sequence[Check],
-    shown: Sequence[type[Fact]],
-    gathered: dict[type[Fact], Fact | Exception],
-    pool: FactPool,
+def _plan(
+    waiting: list[type[Fact]], graph: dict[type[Fact], set[type[Fact]]], gathered: dict[type[Fact], Fact | Exception]
 ) -> None:
-    graph: dict[type[Fact], set[type[Fact]]] = {}
-    waiting = [*shown, *(need.fact for check in checks for need in check.needs)]
+    """Put facts and all that they need into the graph; a seed that was not given is unavailable."""
     while waiting:
         fact = waiting.pop()
         if fact in graph or fact in gathered:
@@ -196,6 +192,20 @@ def _gather(
             continue
         graph[fact] = {need.fact for need in needs}
         waiting += graph[fact]
+
+
+def _gather(
+    checks: Sequence[Check],
+    shown: Sequence[type[Fact]],
+    gathered: dict[type[Fact], Fact | Exception],
+    pool: FactPool,
+) -> None:
+    graph: dict[type[Fact], set[type[Fact]]] = {}
+    wanted = [need.fact for check in checks for need in check.needs]
+    _plan([*wanted, *(fact for fact in shown if not fact.in_passing)], graph, gathered)
+    for fact in shown:
+        if all(need.optional or need.fact in graph or need.fact in gathered for need in gatherer_needs(fact) or ()):
+            _plan([fact], graph, gathered)
     sorter = graphlib.TopologicalSorter({f: {n for n in needs if n in graph} for f, needs in graph.items()})
     sorter.prepare()
     running: dict[Future[tuple[Fact | Exception, float]], tuple[type[Fact], tuple[Any, ...]]] = {}

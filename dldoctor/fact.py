@@ -45,6 +45,8 @@ class Fact:
     flag: ClassVar[str] = ""
     #: whether --save-facts writes it
     saved: ClassVar[bool] = True
+    #: a fact to be shown that is gathered only where what it needs is measured for a check anyway
+    in_passing: ClassVar[bool] = False
 
     @property
     def said(self) -> str:

@@ -116,6 +116,8 @@ def test_the_line_of_an_entry_is_the_one_it_begins_in(tmp_path: Path) -> None:
         json.dumps(edited(keypoints=[1, 1, 2], num_keypoints=1, attributes={"occluded": True}, iscrowd=False)),
         json.dumps(edited(bbox=None)),
         json.dumps({**WHOLE, "annotations": [{**one, "iscrowd": True} for one in WHOLE["annotations"]]}),
+        json.dumps({**WHOLE, "images": [{**one, "id": one["id"] << 70} for one in WHOLE["images"]],
+                    "annotations": [{**one, "image_id": one["image_id"] << 70} for one in WHOLE["annotations"]]}),
         json.dumps({**WHOLE, "images": [{**one, "id": f"a{one['id']}"} for one in WHOLE["images"]],
                     "annotations": [{**one, "image_id": f"a{one['image_id']}"} for one in WHOLE["annotations"]]}),
         json.dumps({**WHOLE, "images": [{**one, "file_name": f"./{one['file_name']}"} for one in WHOLE["images"]]}),
@@ -143,6 +145,9 @@ def test_healthy_json_is_passed(tmp_path: Path, text: str) -> None:
         ("0,0.5,0.5,0.2,0.1\n", 1, "parts its numbers with commas"),
         ("cat 0.5 0.5 0.2 0.1\n", 1, "has 'cat' where a number belongs"),
         ("0.5 0.5 0.5 0.2 0.1\n", 1, "begins with 0.5, which is no class index"),
+        ("1e30 0.5 0.5 0.2 0.1\n", 1, "begins with 1e30, which is no class index"),
+        ("inf 0.5 0.5 0.2 0.1\n", 1, "begins with inf, which is no class index"),
+        ("nan 0.5 0.5 0.2 0.1\n", 1, "begins with nan, which is no class index"),
         ("\ufeff0 0.5 0.5 0.2 0.1\n", 1, "begins with a byte order mark"),
         ("0 0.5 0.5 0.2 0.1\n\n<<<<<<< HEAD\n", 3, "has '<<<<<<<' where a number belongs"),
         ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", None, "is a pointer of git-lfs"),
@@ -205,6 +210,7 @@ def test_broken_xml_is_said_with_its_line(tmp_path: Path, text: str | bytes, lin
         "<annotation><filename>7.jpg</filename><size><width>48</width><height>36</height></size></annotation>",
         voc(7, "7.jpg").replace("<annotation>", "<!DOCTYPE annotation>\n<annotation verified='yes'>"),
         voc(7, "7.jpg").replace("bndbox", "robndbox"),
+        voc(7, "7.jpg").replace("<width>48<", "<width>1e300<").replace("<height>36<", "<height>nan<"),
         voc(7, "7.jpg").replace("</annotation>", "<segmented>0</segmented></annotation>"),
     ],
 )
@@ -227,6 +233,19 @@ def test_a_broken_data_yaml_is_said(tmp_path: Path, names: str, at: str, said: s
     assert broken
     assert broken[0][1] == at
     assert broken[0][2].startswith(said)
+
+
+def test_a_fault_of_most_files_is_one_finding_at_their_folder(tmp_path: Path) -> None:
+    with_yolo(tmp_path, {f"labels/{n}.txt": "0 0.5 0.5 0.2 0.1 0.93\n" for n in range(COUNT)})
+    assert found(tmp_path) == [("LBL012", "labels", "24 of 24 files: has 6 numbers where a box has 5")]
+
+
+def test_a_list_for_two_splits_is_missed_once(tmp_path: Path) -> None:
+    with_yolo(tmp_path, {
+        "data.yaml": "train: train.txt\nval: train.txt\nnames: [cat, dog, owl]\n",
+        "train.txt": "".join(f"./images/{n}.jpg\n" for n in range(COUNT + 2)),
+    })  # fmt: skip
+    assert found(tmp_path) == [("LBL007", "train.txt", "names 2 files that are not there")]
 
 
 def test_a_class_beyond_the_names_is_out_of_range(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ _NO_LABELS = re.compile(r"submi|partition|split", re.I)
 LARGEST = 512 << 20
 #: a folder with more tables holds one for each picture (YOLO)
 MANY = 16
+#: rows of a table that show what its columns are
+_LOOKED_AT = 200
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,21 @@ def label_files(base: Folder, root: Path, pictures: Sequence[File], split: str |
     places = [base, *(folder for folder in base.folders if not folder.all_pictures)]
     tables = [_tables(place) for place in places]
     files = [file for found in tables if len(found) <= MANY for file in found]
-    by_name = _index(pictures) if files else {}
-    read = (read_label_file(root / file.path, file, by_name, split or _split_in(file.stem)) for file in files)
-    return [label_file for label_file in read if label_file is not None]
+    stems = {file.stem for file in pictures} if files else set()
+    read = [(file, sheets) for file in files if _may_name(sheets := read_sheets(root / file.path), stems)]
+    by_name = _index(pictures) if read else {}  # costs more than all else
+    found = (_label_file(file, sheets, by_name, split or _split_in(file.stem)) for file, sheets in read)
+    return [label_file for label_file in found if label_file is not None]
+
+
+def _may_name(sheets: Sequence[Sheet], stems: set[str]) -> bool:
+    """Whether a cell among the first rows is the name of a picture, with its folder and ending or without."""
+    for sheet in sheets:
+        for _, cells in sheet.rows[:_LOOKED_AT]:
+            names = [cell.strip().replace("\\", "/").rpartition("/")[2] for cell in cells]
+            if any(name in stems or (name.rpartition(".")[0] or name) in stems for name in names):
+                return True
+    return False
 
 
 def _tables(place: Folder) -> list[File]:
@@ -98,9 +112,8 @@ def _index(pictures: Iterable[File]) -> dict[str, str]:
     return {name: "" if name in shared else path for name, path in ways.items()}
 
 
-def read_label_file(path: Path, file: File, by_name: dict[str, str], split: str | None) -> LabelFile | None:
+def _label_file(file: File, sheets: Sequence[Sheet], by_name: dict[str, str], split: str | None) -> LabelFile | None:
     """The labels of one file, or None when it is no table of pictures and labels."""
-    sheets = read_sheets(path)
     understood = [(sheet, found) for sheet in sheets if (found := _understand(sheet, file, by_name, split)) is not None]
     if not understood:
         return None
@@ -125,7 +138,7 @@ def _understand(sheet: Sheet, file: File, by_name: dict[str, str], split: str | 
         """The picture a cell names; empty where several bear the name."""
         return by_name.get(cell.strip().replace("\\", "/").removeprefix("./").lstrip("/"))
 
-    sample = body[1:200] or body
+    sample = body[1:_LOOKED_AT] or body
     hits = [sum(bool(names(cells[column])) for _, cells in sample) for column in range(width)]
     picture_column = max(range(width), key=lambda column: (hits[column], -column))
     if hits[picture_column] * 2 < len(sample):

@@ -27,8 +27,14 @@ _FEW = 10
 def yolo(search: Search) -> Contents | None:
     config = find_config(search)
     texts = {file.path: file for file in search.root.all_others if file.name.lower().endswith(".txt")}
-    pictures_of = search.root.all_pictures if texts else ()
-    labels = {file.path: text for file in pictures_of if (text := _label_of(file, texts)) is not None}
+    if config is None and not texts:
+        return None
+    stems = {file.stem for file in texts.values()}
+    labels = {
+        file.path: text
+        for file in search.root.all_pictures
+        if file.stem in stems and (text := _label_of(file, texts)) is not None
+    }
     if config is None and not _hold_objects(search.path, list(labels.values())):
         return None
     if not labels and not (config and config.pictures):
@@ -141,7 +147,7 @@ def _unlabelled_splits(config: YoloConfig | None, labels: dict[str, File]) -> It
     """What data.yaml names in vain, and splits none of whose pictures has a label file where it is looked for."""
     if config is None:
         return
-    yield from config.missing
+    yield from {(entry.source, entry.line, entry.name): entry for entry in config.missing}.values()
     for split in ("train", "val"):
         pictures = [path for path, of in config.pictures.items() if of == split]
         if len(pictures) >= _FEW and not any(path in labels for path in pictures):

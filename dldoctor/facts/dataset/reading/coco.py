@@ -73,6 +73,10 @@ class _LooseDocument(msgspec.Struct, gc=False):
 _NOT_JSON = re.compile(rb"(?<=[\[:,\s])(?:NaN|-?Infinity)(?=[\],}\s])")
 
 
+#: what a column of whole numbers holds
+_LARGEST = 1 << 63
+
+
 @dataclass
 class CocoFile:
     """One file: its images in order, its categories by id, its boxes with the row number of their image."""
@@ -150,7 +154,7 @@ def _assemble(
     boxes: list[Any],
     crowds: list[bool],
 ) -> CocoFile:
-    whole = all(type(value) is int for value in ids) and all(type(value) is int for value in image_ids)
+    whole = all(type(value) is int and abs(value) < _LARGEST for value in itertools.chain(ids, image_ids))
     kind = polars.Int64 if whole else polars.String
     if not whole:
         ids, image_ids = [str(value) for value in ids], [str(value) for value in image_ids]
@@ -166,7 +170,7 @@ def _assemble(
         {
             "item": polars.Series(items, dtype=polars.Int64),
             "id": polars.Series(image_ids, dtype=kind),
-            "class_id": polars.Series(category_ids, dtype=polars.Int64),
+            "class_id": polars.Series([_within(value) for value in category_ids], dtype=polars.Int64),
             "crowd": polars.Series(crowds, dtype=polars.Boolean),
             **{name: corners[:, number] for number, name in enumerate("abcd")},
         }
@@ -179,6 +183,10 @@ def _assemble(
         lost.height,
         str(lost["id"][0]) if lost.height else "",
     )
+
+
+def _within(number: int | None) -> int | None:
+    return number if number is None or abs(number) < _LARGEST else -1
 
 
 def _name(file_name: str | None, url: str | None) -> str:

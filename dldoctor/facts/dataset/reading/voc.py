@@ -9,6 +9,8 @@ from dldoctor.facts.dataset.annotated import Fault
 from dldoctor.facts.dataset.reading.places import foreign
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+#: no picture has a longer side
+_LARGEST = 2.0**31
 #: other shapes that an object may have in place of a box
 _SHAPES = frozenset({"polygon", "robndbox", "mask", "keypoints", "point", "points"})
 
@@ -142,6 +144,7 @@ def is_voc(data: bytes) -> bool:
 
 def _whole(text: str) -> int | None:
     try:
-        return int(float(text))
-    except (ValueError, OverflowError):
+        number = float(text)
+    except ValueError:
         return None
+    return int(number) if abs(number) < _LARGEST else None

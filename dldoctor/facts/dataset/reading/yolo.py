@@ -12,6 +12,8 @@ from dldoctor.facts.dataset.reading.places import foreign
 
 #: numbers in a line: class and box
 _BOX = 5
+#: no class index is as large
+_LARGEST = 2.0**31
 #: class and three points
 _OUTLINE = 7
 
@@ -58,6 +60,7 @@ def read_yolo(texts: Sequence[bytes | None], keypoints: tuple[int, int] | None) 
         (col("numbers") == col("count"))
         & (is_box | outline | pose)
         & (col("values").list.first() == col("values").list.first().round()).fill_null(False)
+        & (col("values").list.first().abs() < _LARGEST).fill_null(False)
     )
     faults += _faults(lines.filter(~good), posed)
     return _boxes(lines.filter(good), outline & ~is_box), faults
@@ -121,7 +124,7 @@ def _what(words: list[str], values: list[float | None], posed: int) -> str:
         return f"writes {odd} with a decimal comma"
     if odd is not None:
         return f"has {odd[:40]!r} where a number belongs"
-    if values[0] is not None and values[0] != round(values[0]):
+    if values[0] is not None and not (abs(values[0]) < _LARGEST and values[0].is_integer()):
         return f"begins with {words[0]}, which is no class index"
     wanted = f"{_BOX} or {posed}" if posed else str(_BOX)
     return f"has {len(words)} numbers where a box has {wanted}"
