@@ -12,14 +12,16 @@ from dldoctor import DatasetFolder, Finding, ImageTable, LabelTable, Layout, Sev
 #: samples below which a set is an example rather than something to train on
 _SOME = 10
 #: samples that each split needs before its shares are compared
-_ENOUGH = 50
+_ENOUGH = 20
 #: chance below which two splits are not drawn from the same set
 _CHANCE = 1e-6
 #: words before a number that name what samples are taken from, and what may come behind it in a name
+_NUMBERED = (
+    r"(?:patients?|subjects?|subj|volunteer|person|pat|videos?|vid|clips?|scenes?|seq(?:uence)?|sessions?|"
+    r"stud(?:y|ies)|wsi|slide|recording|drive)[_\-]?\d"
+)
 _GROUP = re.compile(
-    r"(?<![a-z])(?P<group>(?:patients?|subjects?|subj|volunteer|person|pat|videos?|vid|clips?|scenes?|seq(?:uence)?|sessions?|"
-    r"stud(?:y|ies)|wsi|slide|recording|drive)[_\-]?\d+)(?=[_\-./ ]+\S*\d|[_\-.](?:l|r|left|right|front|rear|back)\b)",
-    re.I,
+    rf"(?<![a-z])(?P<group>{_NUMBERED}+)(?=[_\-./ ]+\S*\d|[_\-.](?:l|r|left|right|front|rear|back)\b)", re.I
 )
 
 
@@ -36,7 +38,7 @@ def no_validation_split(splits: SplitTable, images: ImageTable, layout: Layout) 
         return
     if len(layout.splits) > 1:
         return  # a part of the training pictures is told to be the validation
-    if any(re.search(r"train[_\-]?val", image.path.rpartition("/")[0], re.I) for image in images.where()):
+    if any(re.search(r"train[_\-]?val", image.path.rpartition("/")[0], re.I) for image in images.rows(images.frame.select("path"))):
         return  # both in one, by its name
     yield Finding(
         ".",
@@ -190,7 +192,10 @@ def group_leak(images: ImageTable, dataset: DatasetFolder) -> Iterator[Finding]:
     splits_of: dict[tuple[str, str], dict[str, list[str]]] = {}
     names: dict[str, set[str]] = {}
     grouped = 0
-    for image in images.where(images.col.split.is_not_null()):
+    placed = images.frame.filter(images.col.split.is_not_null()).select("path", "split", "label")
+    if asked is None:
+        placed = placed.filter(images.col.path.str.contains(f"(?i){_NUMBERED}"))
+    for image in images.rows(placed):
         match = asked.search(image.path) if asked else _GROUP.search(image.path)
         if match is None:
             continue

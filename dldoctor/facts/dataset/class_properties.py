@@ -70,7 +70,7 @@ class ClassProperties(TableFact):
         rows = rows.sort("pixels_hash").filter(col("path").cum_count().over("given") <= SAMPLES)
         names = sorted(set(rows["given"]))
         if not 2 <= len(names) <= MOST_CLASSES:
-            raise Unavailable(f"fewer than two classes of {LEAST_SAMPLES} pictures each, or too many classes")
+            raise Unavailable(f"needs 2 to {MOST_CLASSES} classes of {LEAST_SAMPLES} pictures each")
         target = numpy.array([names.index(name) for name in rows["given"]])
         fold = rows.select((col("path").cum_count().over("given") % FOLDS).alias("fold"))["fold"].to_numpy()
         found: list[dict[str, Any]] = []

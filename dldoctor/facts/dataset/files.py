@@ -196,4 +196,4 @@ def _is_above(folder: str, entry: os.DirEntry[str]) -> bool:
 
 def shown(path: str) -> str:
     """A path that any screen and table can hold: bytes that are no UTF-8 are written as escapes."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -48,11 +48,11 @@ class LabelTable(TableFact):
         if inventory.annotated is not None and inventory.annotated.boxes.height:
             return cls(_of_boxes(inventory.annotated.boxes, list(cls.schema)))
         rows = _of_folders(inventory) if inventory.class_folders else _of_files(inventory)
-        if not rows:
+        if not rows["text"]:
             raise Unavailable("the dataset has no class labels")
         import polars
 
-        return cls(polars.DataFrame(rows, schema={name: getattr(polars, kind) for name, kind in cls.schema.items()}))
+        return cls(polars.DataFrame(rows, schema={name: getattr(polars, cls.schema[name]) for name in rows}))
 
     def pictures_of_splits(self) -> dict[str, int]:
         """How many pictures have labels in each split; a row whose picture is not known counts as one."""
@@ -90,48 +90,43 @@ def _of_boxes(boxes: polars.DataFrame, columns: list[str]) -> polars.DataFrame:
     )
 
 
-def _of_folders(inventory: Inventory) -> list[dict[str, Any]]:
+def _of_folders(inventory: Inventory) -> dict[str, list[Any]]:
     """ImageFolder numbers the folders of each split by themselves, in the order of their names."""
-    numbers: dict[tuple[str | None, str], int] = {}
+    numbers: dict[tuple[str | None, str], float] = {}
     sources: dict[str | None, str] = {}
     for split in dict.fromkeys(folder.split for folder in inventory.class_folders):
         here = [folder for folder in inventory.class_folders if folder.split == split]
         sources[split] = here[0].path.rpartition("/")[0] or "."
         for number, folder in enumerate(sorted(here, key=lambda folder: folder.name)):
-            numbers[split, folder.name] = number
-    return [
-        {
-            "source": sources[picture.split],
-            "picture": picture.file.shown,
-            "split": picture.split,
-            "named": True,
-            "text": picture.label,
-            "form": "index",
-            "value": float(numbers[picture.split, picture.label]),
-            "name": picture.label,
-        }
-        for picture in inventory.pictures
-        if picture.label is not None
-    ]
+            numbers[split, folder.name] = float(number)
+    pictures = [(p.file.shown, p.split, p.label) for p in inventory.pictures if p.label is not None]
+    labels = [label for _, _, label in pictures]
+    count = len(pictures)
+    return {
+        "source": [sources[split] for _, split, _ in pictures],
+        "picture": [path for path, _, _ in pictures],
+        "split": [split for _, split, _ in pictures],
+        "named": [True] * count,
+        "text": labels,
+        "form": ["index"] * count,
+        "value": [numbers[split, label] for _, split, label in pictures],
+        "name": labels,
+    }
 
 
-def _of_files(inventory: Inventory) -> list[dict[str, Any]]:
-    return [
-        {
-            "source": file.path,
-            "line": row.line,
-            "column": file.column,
-            "named": file.named,
-            "picture": row.picture and shown(row.picture),
-            "split": row.split,
-            "text": row.text,
-            "form": form_of(row.text),
-            "value": float(row.text) if form_of(row.text) in ("index", "number") else None,
-            "name": None,
-        }
-        for file in inventory.label_files
-        for row in file.rows
-    ]
+def _of_files(inventory: Inventory) -> dict[str, list[Any]]:
+    rows = [(file, row, form_of(row.text)) for file in inventory.label_files for row in file.rows]
+    return {
+        "source": [file.path for file, _, _ in rows],
+        "line": [row.line for _, row, _ in rows],
+        "column": [file.column for file, _, _ in rows],
+        "named": [file.named for file, _, _ in rows],
+        "picture": [row.picture and shown(row.picture) for _, row, _ in rows],
+        "split": [row.split for _, row, _ in rows],
+        "text": [row.text for _, row, _ in rows],
+        "form": [form for _, _, form in rows],
+        "value": [float(row.text) if form in ("index", "number") else None for _, row, form in rows],
+    }
 
 
 def form_of(text: str) -> str:

@@ -36,6 +36,7 @@ _PART = re.compile(
     re.I,
 )
 _JOINED = re.compile(r"(train|val|test)(annot|annotations?|masks?|labels?|gt)", re.I)
+_MASK_HINT = re.compile("mask|seg|label|gt|truth|matte|annotation|trimap", re.I)
 _MASK_BEGINNING = re.compile(r"(?:masks?|seg|gt|label)[_\-](?P<image>.+)", re.I)
 
 
@@ -86,8 +87,7 @@ def image_stem_of_mask(stem: str) -> str | None:
 
 def hints_at_mask(name: str) -> bool:
     """Whether `image_stem_of_mask` could find anything in a name; a tenth of its time."""
-    lowered = name.lower()
-    return any(word in lowered for word in ("mask", "seg", "label", "gt", "truth", "matte", "annotation", "trimap"))
+    return _MASK_HINT.search(name) is not None
 
 
 def split_folders(base: Folder) -> list[tuple[str, Folder]]:

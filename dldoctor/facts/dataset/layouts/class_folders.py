@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from dldoctor.facts.dataset.files import LOADABLE, Folder
 from dldoctor.facts.dataset.layouts.recognition import Search, layout, listed
 from dldoctor.facts.dataset.names import is_images, is_masks, is_part
@@ -50,17 +52,16 @@ def _holds_classes(base: Folder) -> bool:
 
 
 def _class_folder(split: str | None, folder: Folder, stray: bool) -> ClassFolder:
-    files = (*folder.all_pictures, *folder.all_others)
-    endings: dict[str, int] = {}
-    for file in files:
-        ending = file.name.rpartition(".")[2].lower() if "." in file.name[1:] else ""
-        endings[ending] = endings.get(ending, 0) + 1
+    named = Counter(file.path.rpartition(".")[2].lower() for file in (*folder.all_pictures, *folder.all_others))
+    endings: Counter[str] = Counter()
+    for ending, count in named.items():
+        endings["" if "/" in ending else ending] += count  # a slash: the last dot is a folder's
     return ClassFolder(
         folder.shown,
         split,
         folder.name,
         len(folder.all_pictures),
-        sum(file.name.lower().endswith(LOADABLE) for file in files),
-        tuple(sorted(endings, key=lambda ending: -endings[ending])),
+        sum(count for ending, count in endings.items() if f".{ending}" in LOADABLE),
+        tuple(ending for ending, _ in endings.most_common()),
         stray,
     )
