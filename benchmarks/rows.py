@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from peaks import watched
+
 
 def make(folder: Path, count: int) -> None:
     """`count` different JPEGs of 48 x 48 in ten classes and two splits."""
@@ -50,13 +52,12 @@ def scan(folder: Path, cache: Path | None, workers: int) -> tuple[float, float]:
     words = [sys.executable, "-m", "dldoctor", "scan", str(folder), "--workers", str(workers), "--fail-on", "never"]
     environment = {**os.environ, "DLDOCTOR_CACHE": str(cache)} if cache else dict(os.environ)
     began = time.perf_counter()
-    process = subprocess.Popen(
-        words if cache else [*words, "--no-cache"], stdout=subprocess.DEVNULL, env=environment
-    )
-    _, status, used = os.wait4(process.pid, 0)
+    process = subprocess.Popen(words if cache else [*words, "--no-cache"], stdout=subprocess.DEVNULL, env=environment)
+    with watched(process.pid) as peak:
+        status = process.wait()
     if status:
         raise SystemExit(f"{' '.join(words)}: ended with status {status}")
-    return time.perf_counter() - began, used.ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
+    return time.perf_counter() - began, peak.largest
 
 
 def main() -> None:

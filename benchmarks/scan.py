@@ -13,11 +13,15 @@ import argparse
 import importlib.util
 import io
 import multiprocessing
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+
+from peaks import watched
 
 # dldoctor is imported where it is used: the floor's processes import this file again and must not pay for it
 
@@ -110,6 +114,19 @@ def contenders(folder: Path, paths: list[str], workers: int, store: Path) -> Ite
         print("cleanvision is not installed: left out (pip install cleanvision)")
 
 
+def peak(name: str, folder: Path, paths: list[str], workers: int, store: Path) -> float:
+    """MB that one contender's processes hold together at most, run once more in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+        return alone.submit(_peak, name, folder, paths, workers, store).result()
+
+
+def _peak(name: str, folder: Path, paths: list[str], workers: int, store: Path) -> float:
+    run = next(run for known, run in contenders(folder, paths, workers, store) if known == name)
+    with watched(os.getpid()) as found:
+        run()
+    return found.together
+
+
 def main() -> None:
     from dldoctor.resources import usable_cores
 
@@ -132,10 +149,11 @@ def main() -> None:
                 run()
                 seconds[name].append(time.perf_counter() - started)
         floor = statistics.median(seconds["floor: simplejpeg strict 1/8"])
-        print(f"{'':30}{'seconds':>9}{'images/s':>10}{'of floor':>10}")
+        print(f"{'':30}{'seconds':>9}{'images/s':>10}{'of floor':>10}{'MB':>7}")
         for name, taken in seconds.items():
             median = statistics.median(taken)
-            print(f"{name:30}{median:9.2f}{len(paths) / median:10.0f}{floor / median:10.2f}")
+            memory = peak(name, folder, paths, options.workers, Path(temporary, "cache"))
+            print(f"{name:30}{median:9.2f}{len(paths) / median:10.0f}{floor / median:10.2f}{memory:7.0f}")
 
 
 if __name__ == "__main__":
