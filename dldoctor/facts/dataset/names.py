@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dldoctor.facts.dataset.files import File, Folder
 
@@ -118,6 +118,17 @@ def split_folders(base: Folder) -> list[tuple[str, Folder]]:
     if found and (not siblings or any(len(folder.bearing) > 1 for _, folder in found)):
         return found
     return []
+
+
+def ground_truths(folder: Folder) -> Iterator[Folder]:
+    """Folders of masks beside splits, with the folders of a split in them (MVTec AD: `ground_truth/scratch` beside
+    `test/scratch`). They are looked at when a score is computed; none of their files is a sample."""
+    parts = {below.name for part in folder.bearing if split_of(part.name) for below in part.bearing}
+    for below in folder.bearing:
+        if is_masks(below.name) and parts.intersection(inner.name for inner in below.bearing):
+            yield below
+        else:
+            yield from ground_truths(below)
 
 
 def keys(files: Sequence[File], base: str, bare: bool) -> dict[str, File]:
