@@ -42,7 +42,9 @@ def class_folders(search: Search) -> Contents | None:
         classes += [_class_folder(split, folder, stray=False) for folder in base.folders]
         classes += [_class_folder(split, folder, stray=True) for folder in base.strays]
         for folder in base.folders:
-            pictures += [Picture(file, split, folder.name) for file in folder.all_pictures]
+            pictures += [
+                Picture(file, split, folder.name) for file in folder.all_pictures if file.path not in search.masked
+            ]
     where = f"each of {listed([base.shown for _, base in labelled])}" if labelled[0][0] else labelled[0][1].shown
     return Contents(
         f"{len(names)} folders of pictures in {where}",
