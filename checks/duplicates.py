@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dldoctor import Advice, Finding, ImageTable, LabelTable, Layout, NearDuplicates, Quarantine, Severity, Table, check
+from dldoctor import (
+    Advice,
+    Finding,
+    ImageTable,
+    LabelTable,
+    Layout,
+    NearDuplicates,
+    Place,
+    Quarantine,
+    Severity,
+    Table,
+    check,
+)
 
 _ORDER = ("train", "val", "test")
 #: pictures with several labels that are named one by one, and the share of all from which on that seems to be meant
 _NAMED, _MEANT = 10, 0.2
+#: pictures with several rows, as a share of all, that are slips
+_RARE = 0.05
 #: groups that are listed, and shown
 _LISTED, _SHOWN = 200, 4
 
@@ -23,6 +37,8 @@ def conflicting_labels(images: ImageTable, labels: LabelTable | None) -> Iterato
 
     Fix: look which label is right, keep that one.
     """
+    if labels is not None:
+        yield from _rows_apart(labels)
     groups = images.identical()
     given = _given(labels, groups)
     conflicts: list[tuple[list[str], dict[str, str]]] = []
@@ -56,6 +72,29 @@ def conflicting_labels(images: ImageTable, labels: LabelTable | None) -> Iterato
             copies=copies,
             fix="look which label is right, keep that one and take the other away",
         )
+
+
+def _rows_apart(labels: LabelTable) -> Iterator[Finding]:
+    """Rows of one file that give a picture two labels, where nearly all pictures have one row."""
+    rows = labels.frame.filter(
+        labels.col.line.is_not_null(), labels.col.picture.is_not_null(), labels.col.form.is_in(["index", "name"])
+    )
+    repeated = rows.filter(rows.select("source", "picture").is_duplicated())
+    if repeated["picture"].n_unique() > _RARE * rows["picture"].n_unique():
+        return  # several labels for a picture are meant, or several people's
+    found: dict[tuple[str, str], list[Any]] = {}
+    for row in labels.rows(repeated):
+        found.setdefault((row.source, row.picture), []).append(row)
+    for (source, picture), twice in found.items():
+        if len({row.text for row in twice}) > 1:
+            yield Finding(
+                Place(source, twice[-1].line),
+                "labels {picture} {labels}",
+                picture=picture,
+                labels=" and ".join(f"{row.text} (line {row.line})" for row in twice[:4]),
+                lines=[row.line for row in twice],
+                fix="look which label is right, and keep that row alone",
+            )
 
 
 def _by_label(copies: list[Any], given: dict[str, str]) -> dict[str, str]:

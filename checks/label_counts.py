@@ -123,14 +123,14 @@ def _numbered_folders(layout: Layout) -> Iterator[Finding]:
 
 
 @check("LBL006", Severity.WARNING, unless=("LBL005",), since="0.1")
-def too_few_samples(labels: LabelTable, *, least: int = 10) -> Iterator[Finding]:
+def too_few_samples(labels: LabelTable, classes: ClassCount | None, *, least: int = 10) -> Iterator[Finding]:
     """A class has a handful of samples where the others have many.
 
     What is learned of it is those few pictures by heart, and a score over two of them is luck.
 
     Fix: collect more, merge it with a class like it, or leave it out and say so.
     """
-    counts = _counts(labels)
+    counts = _counts(labels, classes)
     few = {name: count for name, count in counts.items() if count < least}
     others = [count for count in counts.values() if count >= least]
     # where many classes are small it is the nature of the set: few shots, a long tail
@@ -154,9 +154,15 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _counts(labels: LabelTable) -> Counter[str]:
-    """Samples per class in the training split, in the order of the class indices; empty where labels are quantities."""
+def _counts(labels: LabelTable, classes: ClassCount | None) -> Counter[str]:
+    """Samples per class in the training split, in the order of the class indices; empty where labels are quantities.
+    A label that can't be one, a word among numbers or a number that no class has, is another fault."""
     rows = [row for row in labels.counted() if row.form != "blank"]
+    if sum(row.count for row in rows if row.form == "index") * 10 > sum(row.count for row in rows) * 9:
+        rows = [row for row in rows if row.form == "index"]
+        if classes is not None:
+            inside = [row for row in rows if not row.listed or 0 <= row.value < classes.count]
+            rows = inside if sum(row.count for row in inside) * 10 > sum(row.count for row in rows) * 9 else rows
     if any(row.form == "box" and row.name for row in rows):
         rows = [row for row in rows if row.name]  # a box of no declared class is another fault
     training = [row for row in rows if row.split == "train"] or rows
@@ -178,14 +184,14 @@ def _class_order(row: Any) -> tuple[int, float, str]:
 
 
 @check("LBL005", Severity.WARNING, Severity.INFO, since="0.1")
-def class_imbalance(labels: LabelTable, *, ratio: float = 10) -> Iterator[Finding]:
+def class_imbalance(labels: LabelTable, classes: ClassCount | None, *, ratio: float = 10) -> Iterator[Finding]:
     """One class has many times the samples of another.
 
     The network gains most by answering the large class, and accuracy hides that the small ones are never found.
 
     Fix: weigh the loss or the sampler by the classes' frequencies, and look at recall per class.
     """
-    counts = _counts(labels)
+    counts = _counts(labels, classes)
     if len(counts) < 2:
         return
     samples = sum(counts.values())

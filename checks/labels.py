@@ -155,7 +155,8 @@ def label_not_an_index(labels: LabelTable) -> Iterator[Finding]:
                 kinds=_kinds(wrong),
                 lines=[row.line for row in wrong[:100]],
                 show=Table(("line", "picture", "label"), shown),
-                fix=f'label those rows or drop them (df.dropna(subset=["{column}"])), then .astype("int64")',
+                fix=f'label those rows or drop them (df.dropna(subset=["{column}"]))'
+                + ("" if forms["name"] > forms["index"] else ', then .astype("int64")'),
             )
 
 

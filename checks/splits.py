@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor import Advice, BatchSize, Finding, ImageTable, LayerTable, Quarantine, Severity, SplitTable, check
+from dldoctor import (
+    Advice,
+    BatchSize,
+    Finding,
+    ImageTable,
+    LabelTable,
+    LayerTable,
+    Quarantine,
+    Severity,
+    SplitTable,
+    check,
+)
 
 _ORDER = ("train", "val", "test")
 
 
 @check("SPL001", Severity.ERROR, since="0.1")
-def train_val_leak(images: ImageTable) -> Iterator[Finding]:
+def train_val_leak(images: ImageTable, labels: LabelTable | None) -> Iterator[Finding]:
     """The same picture is in two splits.
 
     The validation score then measures memory, and the best checkpoint is chosen by it.
 
     Fix: take it out of one of them, out of training when the test set is published.
     """
+    if labels is not None:
+        yield from _listed_twice(labels)
     for group in images.identical():
         first: dict[str, str] = {}
         for image in group:
@@ -24,11 +37,11 @@ def train_val_leak(images: ImageTable) -> Iterator[Finding]:
                 first.setdefault(image.split, image.path)
         if len(first) < 2:
             continue
-        splits = sorted(first, key=lambda split: (_ORDER.index(split) if split in _ORDER else len(_ORDER), split))
-        labels = sorted({image.label for image in group if image.split is not None and image.label is not None})
+        splits = sorted(first, key=_rank)
+        given = sorted({image.label for image in group if image.split is not None and image.label is not None})
         names = " and ".join(splits)
         template = "is in {splits}: {paths}"
-        if len(labels) > 1:
+        if len(given) > 1:
             template += "; under different labels: {labels}"
         leaked = tuple(image.path for image in group if image.split == splits[-1])
         yield Finding(
@@ -36,7 +49,7 @@ def train_val_leak(images: ImageTable) -> Iterator[Finding]:
             template,
             splits=names,
             paths=", ".join(first[split] for split in splits),
-            labels=", ".join(labels),
+            labels=", ".join(given),
             copies=[image.path for image in group],
             fix=Quarantine(
                 leaked,
@@ -45,6 +58,29 @@ def train_val_leak(images: ImageTable) -> Iterator[Finding]:
                 safe=False,
             ),
         )
+
+
+def _listed_twice(labels: LabelTable) -> Iterator[Finding]:
+    """Pictures that the lists of two splits name. A list that holds all of another is made of it: train of trainval."""
+    pictures = labels.pictures_of_splits()
+    pairs: dict[tuple[str, ...], list[str]] = {}
+    for path, found in labels.in_several_splits():
+        pairs.setdefault(tuple(sorted(found, key=_rank)), []).append(path)
+    for splits, paths in pairs.items():
+        if 2 * len(paths) <= min(pictures[split] for split in splits):
+            yield Finding(
+                ".",
+                "{count} pictures are listed in {splits}, such as {example}",
+                count=len(paths),
+                splits=" and ".join(splits),
+                example=paths[0],
+                paths=paths[:1000],
+                fix=f"take their rows out of the list of {splits[0]}",
+            )
+
+
+def _rank(split: str) -> tuple[int, str]:
+    return (_ORDER.index(split) if split in _ORDER else len(_ORDER), split)
 
 
 @check(

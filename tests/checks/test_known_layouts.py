@@ -28,6 +28,34 @@ KNOWN["VOC"] = {
     "VOC2012/ImageSets/Segmentation/val.txt": "2\n",
     "VOC2012/Annotations/1.xml": "<a/>",
 }
+
+
+def anomalies(at: str, first: int) -> Files:
+    """A part of MVTec AD: good ones to learn from, faults to find, and where they are."""
+    return {
+        **{f"{at}/train/good/{n:03}.png": photo(first + n) for n in range(4)},
+        **{f"{at}/test/good/{n:03}.png": photo(first + 4 + n) for n in range(2)},
+        **{f"{at}/test/broken/{n:03}.png": photo(first + 6 + n) for n in range(2)},
+        **{f"{at}/ground_truth/broken/{n:03}_mask.png": binary(1).point(lambda v: 255 * v) for n in range(2)},
+    }
+
+
+KNOWN["a part of mvtec"] = anomalies("bottle", 0)
+KNOWN["mvtec"] = {**anomalies("bottle", 0), **anomalies("cable", 10)}
+KNOWN["isic"] = {
+    **{f"ISIC_Task1_Training_Input/ISIC_{n:07}.jpg": photo(n) for n in range(4)},
+    **{f"ISIC_Task1_Training_GroundTruth/ISIC_{n:07}_segmentation.png": binary(n) for n in range(4)},
+}
+KNOWN["deepglobe"] = {
+    **{f"train/{n}_sat.jpg": photo(n) for n in range(4)},
+    **{f"train/{n}_mask.png": binary(n) for n in range(4)},
+    **{f"valid/{n}_sat.jpg": photo(n) for n in range(4, 8)},
+    **{f"valid/{n}_mask.png": binary(n) for n in range(4, 8)},
+}
+KNOWN["radiographs with lungs"] = {
+    **{f"{c}/images/{c}-{n}.png": photo(n + 10 * k) for k, c in enumerate(("COVID", "Normal")) for n in range(4)},
+    **{f"{c}/masks/{c}-{n}.png": binary(1) for c in ("COVID", "Normal") for n in range(4)},
+}
 KNOWN["pets"] = {
     **{f"images/Abyssinian_{n}.jpg": photo(n) for n in range(4)},
     **{f"annotations/trimaps/Abyssinian_{n}.png": areas([1, 2, 3], n) for n in range(4)},
@@ -208,6 +236,11 @@ KNOWN["camvid kaggle"] = {
 }
 
 RECOGNISED = {
+    "a part of mvtec": "ImageFolder with train and test, 2 classes, 8 pictures",
+    "mvtec": "pictures, 16 pictures",
+    "isic": "image/mask pairs, 4 pictures, 4 masks",
+    "deepglobe": "image/mask pairs with train and val, 8 pictures, 8 masks",
+    "radiographs with lungs": "ImageFolder, 2 classes, 8 pictures",
     "VOC": "image/mask pairs with train and val, 8 pictures, 3 masks",
     "pets": "image/mask pairs, 4 pictures, 4 masks",
     "cityscapes": "image/mask pairs with train and val, 4 pictures, 4 masks",

@@ -95,3 +95,27 @@ def test_of_many_classes_the_weights_are_computed(tmp_path: Path) -> None:
     exec(entry.finding.fix.summary.partition(": Cross")[0], names)
     assert float(names["weight"][0]) == pytest.approx(len(labels) / 30)
     assert float(names["weight"][3]) == pytest.approx(len(labels) / (30 * 13))
+
+
+WRONG = {
+    "a word among numbers": (["0", "1", "2"] * 20 + ["cat"], {}, ["LBL002"]),
+    "a fraction": (["0", "1", "2"] * 20 + ["1.5"], {}, ["LBL002"]),
+    "a number too large": (["0", "1", "2"] * 20 + ["3"], {"classes": 3}, ["LBL001"]),
+    "a row that ends early": (["cat", "dog"] * 20 + [""], {}, ["LBL002"]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_label_is_no_small_class(tmp_path: Path, name: str) -> None:
+    labels, options, expected = WRONG[name]
+    table(tmp_path, labels)
+    assert codes(tmp_path, select=("LBL001", "LBL002", "LBL005", "LBL006", "LBL008"), **options) == expected
+
+
+def test_class_names_are_never_told_to_be_turned_to_numbers(tmp_path: Path) -> None:
+    table(tmp_path, ["cat", "dog"] * 20 + [""])
+    listed = (tmp_path / "labels.csv").read_text().replace("40.jpg,", "40.jpg")
+    (tmp_path / "labels.csv").write_text(listed)
+    (entry,) = findings(tmp_path)
+    assert entry.check.code == "LBL002"
+    assert "astype" not in str(entry.finding.fix)

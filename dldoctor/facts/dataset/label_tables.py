@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 from dldoctor.facts.dataset.annotated import Fault
@@ -148,7 +149,14 @@ def _understand(sheet: Sheet, file: File, by_name: dict[str, str], split: str | 
     if len(hits[picture_column]) * 2 < len(sample):
         return None
     header = body[0][1] if not names(body[0][1][picture_column]) else None
-    rows = body[1:] if header else body
+    rows = body[1:] if header else list(body)
+    # a row that ends early is blank there, as it is for pandas
+    rows += [
+        (line, cells + [""] * (width - len(cells)))
+        for line, cells in sheet.rows
+        if picture_column < len(cells) < width and names(cells[picture_column])
+    ]
+    rows.sort(key=itemgetter(0))
     chosen = _label_column(header, rows, picture_column)
     if chosen is None:
         return None

@@ -56,6 +56,12 @@ class LabelTable(TableFact):
         groups = self.frame.filter(self.col.split.is_not_null()).group_by("split").agg(known.alias("count"))
         return dict(groups.sort("split").iter_rows())
 
+    def in_several_splits(self) -> list[tuple[str, list[str]]]:
+        """The pictures that lists name in more than one split, with those splits."""
+        known = self.frame.filter(self.col.picture.is_not_null(), self.col.split.is_not_null())
+        groups = known.group_by("picture").agg(self.col.split.unique().sort())
+        return [tuple(row) for row in groups.filter(self.col.split.list.len() > 1).sort("picture").iter_rows()]
+
     def counted(self) -> list[Any]:
         """The different labels of each source and split with their `count`; `listed` says that a file's row gave it."""
         by = ["source", "column", "named", "split", "text", "form", "value", "name"]

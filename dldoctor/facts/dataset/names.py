@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dldoctor.facts.dataset.files import File, Folder
 
@@ -30,6 +30,7 @@ _MASK_ENDING = re.compile(
     r"(?P<image>.+?)[ _\-.](?:masks?|seg|segmentation|labels?|gt|ground_?truth|matte|annotation|trimap)(?:[ _\-]?\d+)?",
     re.I,
 )
+_IMAGE_ENDING = re.compile(r"(?P<image>.+?)[_\-](?:sat|images?|img|rgb|orig(?:inal)?)", re.I)
 _PART = re.compile(
     r"(?:folds?|parts?|batch|chunk|shard|split|video|vid|seq|sequence|frames?|scene|session|patient|subject|day|dir)"
     r"[ _\-]?\d+",
@@ -96,6 +97,12 @@ def image_stem_of_mask(stem: str) -> str | None:
     return match["image"] if match else None
 
 
+def stem_without_ending(stem: str) -> str:
+    """`12_sat` -> `12`, where the mask is `12_mask`; most images' names end in nothing of the kind."""
+    match = _IMAGE_ENDING.fullmatch(stem)
+    return match["image"] if match else stem
+
+
 def hints_at_mask(name: str) -> bool:
     """Whether `image_stem_of_mask` could find anything in a name; a tenth of its time."""
     return _MASK_HINT.search(name) is not None
@@ -118,6 +125,22 @@ def split_folders(base: Folder) -> list[tuple[str, Folder]]:
     if found and (not siblings or any(len(folder.bearing) > 1 for _, folder in found)):
         return found
     return []
+
+
+def ground_truths(folder: Folder) -> Iterator[Folder]:
+    """Folders of masks that are looked at when a score is computed, and hold no sample: beside splits, with the folders
+    of a split in them (MVTec AD: `ground_truth/scratch` beside `test/scratch`), or beside the images of one class
+    (`COVID/masks` beside `COVID/images`)."""
+    parts = {below.name for part in folder.bearing if split_of(part.name) for below in part.bearing}
+    images = {file.stem for below in folder.bearing if is_images(below.name) for file in below.pictures}
+    for below in folder.bearing:
+        if is_masks(below.name) and (
+            parts.intersection(inner.name for inner in below.bearing)
+            or (below.pictures and 2 * sum(file.stem in images for file in below.pictures) > len(below.pictures))
+        ):
+            yield below
+        else:
+            yield from ground_truths(below)
 
 
 def keys(files: Sequence[File], base: str, bare: bool) -> dict[str, File]:

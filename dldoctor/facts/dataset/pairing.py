@@ -16,6 +16,7 @@ from dldoctor.facts.dataset.names import (
     split_and_rest,
     split_folders,
     split_of,
+    stem_without_ending,
 )
 
 
@@ -42,7 +43,7 @@ class Pairing:
 def find_pairs(root: Folder, splits: list[tuple[str, Folder]], forced: bool = False) -> Pairing | None:
     """The pairs of a dataset laid out in sibling folders or by endings; None when too few names match."""
     bases: list[tuple[str | None, Folder]] = list(splits) or [*split_folders(root), (None, root)]
-    for found in (_by_folders(bases), _by_endings(bases)):
+    for found in (_by_folders(bases), _by_endings(bases), _by_endings_beside(bases)):
         if found is None:
             continue
         paired = sum(1 for pair in found.pairs if pair.image and pair.mask)
@@ -157,7 +158,8 @@ def _by_endings(bases: list[tuple[str | None, Folder]]) -> Pairing | None:
             if not any(hints_at_mask(file.name) for file in folder.pictures):
                 pairs += [MaskPair(split, file, None) for file in folder.pictures]
                 continue
-            stems = {file.stem: file for file in folder.pictures}
+            stems = {stem_without_ending(file.stem): file for file in folder.pictures}
+            stems |= {file.stem: file for file in folder.pictures}
             partner = {
                 file.path: stems[stem]
                 for file in folder.pictures
@@ -172,6 +174,23 @@ def _by_endings(bases: list[tuple[str | None, Folder]]) -> Pairing | None:
                     lone = image_stem_of_mask(file.stem) is not None
                     pairs.append(MaskPair(split, None if lone else file, file if lone else None))
     return Pairing(tuple(pairs), f"file names such as {example}") if example else None
+
+
+def _by_endings_beside(bases: list[tuple[str | None, Folder]]) -> Pairing | None:
+    """Folders of any name, all files of one of which are masks of the other's: `7.jpg` and `7_segmentation.png`."""
+    pairs: list[MaskPair] = []
+    names: list[str] = []
+    for split, base in bases:
+        for masks in base.bearing:
+            stems = {image_stem_of_mask(file.stem) for file in masks.pictures if hints_at_mask(file.name)} - {None}
+            if len(stems) < len(masks.pictures) or not stems:
+                continue
+            partners = (other for other in base.bearing if other is not masks)
+            for images in partners:
+                if 10 * len(stems & {file.stem for file in images.pictures}) >= 9 * len(stems):
+                    pairs += _match(split or split_and_rest(images.name)[0], images, masks)
+                    names.append(f"{images.shown} and {masks.shown}")
+    return Pairing(tuple(pairs), f"file names in folders {names[0]}") if names else None
 
 
 def _folders(base: Folder) -> Iterator[Folder]:

@@ -7,7 +7,7 @@ from collections import Counter
 
 from dldoctor.facts.dataset.files import LOADABLE, Folder
 from dldoctor.facts.dataset.layouts.recognition import Search, layout, listed
-from dldoctor.facts.dataset.names import is_images, is_masks, is_part, is_view
+from dldoctor.facts.dataset.names import is_images, is_masks, is_part, is_view, split_folders
 from dldoctor.facts.dataset.samples import ClassFolder, Contents, Picture
 
 #: what names of smaller copies end in: `0001x4`
@@ -42,7 +42,9 @@ def class_folders(search: Search) -> Contents | None:
         classes += [_class_folder(split, folder, stray=False) for folder in base.folders]
         classes += [_class_folder(split, folder, stray=True) for folder in base.strays]
         for folder in base.folders:
-            pictures += [Picture(file, split, folder.name) for file in folder.all_pictures]
+            pictures += [
+                Picture(file, split, folder.name) for file in folder.all_pictures if file.path not in search.masked
+            ]
     where = f"each of {listed([base.shown for _, base in labelled])}" if labelled[0][0] else labelled[0][1].shown
     return Contents(
         f"{len(names)} folders of pictures in {where}",
@@ -54,6 +56,8 @@ def class_folders(search: Search) -> Contents | None:
 def _holds_classes(base: Folder) -> bool:
     inside = sum(len(folder.all_pictures) for folder in base.bearing)
     names = [folder.name for folder in base.bearing]
+    if all(len({split for split, _ in split_folders(folder)}) > 1 for folder in base.bearing):
+        return False  # datasets side by side, each with its own splits
     return inside > len(base.pictures) and not all(map(is_part, names)) and not all(map(is_images, names))
 
 

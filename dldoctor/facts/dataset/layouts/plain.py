@@ -15,7 +15,12 @@ _LARGEST = 1 << 20
 
 @layout("pictures", order=90, title="pictures", wants="pictures")
 def plain(search: Search) -> Contents | None:
-    pictures = [Picture(file, split) for split, base in search.bases for file in base.all_pictures]
+    pictures = [
+        Picture(file, split)
+        for split, base in search.bases
+        for file in base.all_pictures
+        if file.path not in search.masked
+    ]
     found = (*pictures, *search.beside(pictures))
     faults = tuple(_pointers(search))
     if not faults:

@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from dldoctor.facts.dataset.files import Folder
-from dldoctor.facts.dataset.names import is_images, is_numbered, split_folders
+from dldoctor.facts.dataset.names import ground_truths, is_images, is_numbered, split_folders
 from dldoctor.facts.dataset.samples import Contents, Picture
 from dldoctor.facts.subjects import DatasetFolder
 
@@ -65,11 +65,16 @@ class Search:
         """The splits of the pictures that lie in a split's folder."""
         return {file.path: split for split, base in self.bases if split is not None for file in base.all_pictures}
 
+    @cached_property
+    def masked(self) -> frozenset[str]:
+        """Masks beside the splits, which are no samples."""
+        return frozenset(file.path for folder in ground_truths(self.root) for file in folder.all_pictures)
+
     def beside(self, pictures: Iterable[Picture]) -> list[Picture]:
         """Pictures beside the splits: damaged ones matter all the same. None where there are no splits."""
         if any(split is None for split, _ in self.bases):
             return []
-        known = {picture.file.path for picture in pictures}
+        known = self.masked.union(picture.file.path for picture in pictures)
         return [Picture(file, None) for file in self.root.all_pictures if file.path not in known]
 
 
