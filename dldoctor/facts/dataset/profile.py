@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from dldoctor.fact import Fact
 from dldoctor.facts.dataset.labels import LabelTable
+from dldoctor.facts.dataset.layout import Layout
 from dldoctor.facts.dataset.masks import MaskTable
 from dldoctor.facts.dataset.pictures import ImageTable
 from dldoctor.finding import Exhibit, Histogram, Listing, Table
@@ -90,13 +91,15 @@ class DatasetProfile(Fact):
     heights: tuple[int, ...] = ()
     normalisation: Normalisation | None = None
     mask_shares: tuple[MaskShare, ...] = ()
+    #: as what the folder was taken, and by what
+    layout: str = ""
+    recognised_by: str = ""
 
     @classmethod
-    def gather(cls, images: ImageTable, labels: LabelTable | None, masks: MaskTable | None) -> Self:
+    def gather(cls, images: ImageTable, labels: LabelTable | None, masks: MaskTable | None, layout: Layout) -> Self:
         splits, classes = _classes(labels) if labels is not None else ((), ())
-        return cls(
-            splits, classes, *_sizes(images), _normalisation(images), _shares(masks) if masks is not None else ()
-        )
+        shares = _shares(masks) if masks is not None else ()
+        return cls(splits, classes, *_sizes(images), _normalisation(images), shares, layout.kind, layout.by)
 
     def reported(self) -> dict[str, Any] | None:
         from dldoctor.fileform import to_plain
@@ -105,7 +108,8 @@ class DatasetProfile(Fact):
         return plain | {"colour_to_index": self._colours()}
 
     def drawn(self, verbose: bool) -> tuple[Exhibit, ...]:
-        lines = [line for line in (self._class_line(), self._size_line(), self._mask_line()) if line]
+        layout = f"  recognised by {self.recognised_by}" if self.recognised_by else ""
+        lines = [line for line in (layout, self._class_line(), self._size_line(), self._mask_line()) if line]
         if self.normalisation is not None:
             lines.append(f"  {self.normalisation.line}{self._over()}")
         short = (Listing("\n".join(lines), whole=True),) if lines else ()
