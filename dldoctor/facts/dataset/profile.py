@@ -138,6 +138,8 @@ class DatasetProfile(Fact):
         if len(totals) <= _NAMED:
             return "  classes  " + ", ".join(f"{name}: {count:,}" for count, name in totals)
         middle = totals[len(totals) // 2][0]
+        if totals[-1][0] == totals[0][0]:
+            return f"  {len(totals)} classes of {middle:,} samples each"
         return f"  {len(totals)} classes of {totals[-1][0]:,} to {totals[0][0]:,} samples, typically {middle:,}"
 
     def _size_line(self) -> str:

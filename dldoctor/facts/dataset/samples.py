@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dldoctor.facts.dataset.annotated import Annotated
-from dldoctor.facts.dataset.files import File
+from dldoctor.facts.dataset.files import File, shown
 from dldoctor.facts.dataset.label_tables import LabelFile
 from dldoctor.facts.dataset.pairing import MaskPair
 
@@ -65,3 +65,18 @@ class Contents:
             return self.annotated.classes
         folders = {folder.name for folder in self.class_folders if not folder.stray and folder.pictures}
         return tuple(sorted(folders or {row.text for file in self.label_files for row in file.rows if row.text}))
+
+
+def readable(contents: Contents) -> Contents:
+    """The same with names of classes that any table and screen can hold, where folders have others."""
+    folders = tuple(
+        replace(folder, name=shown(folder.name), endings=tuple(map(shown, folder.endings)))
+        for folder in contents.class_folders
+    )
+    if folders == contents.class_folders:
+        return contents  # as nearly always; then there is no need to look at each picture
+    pictures = tuple(
+        replace(picture, label=shown(picture.label)) if picture.label is not None else picture
+        for picture in contents.pictures
+    )
+    return replace(contents, class_folders=folders, pictures=pictures)
