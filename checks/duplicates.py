@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dldoctor import Advice, Finding, ImageTable, LabelTable, Layout, NearDuplicates, Quarantine, Severity, Table, check
+from dldoctor import Advice, Finding, ImageTable, LabelTable, Layout, NearDuplicates, Severity, Table, check, leave_out
 
 _ORDER = ("train", "val", "test")
 #: pictures with several labels that are named one by one, and the share of all from which on that seems to be meant
@@ -100,7 +100,7 @@ def duplicate_image(images: ImageTable, labels: LabelTable | None, layout: Layou
             # the copy has the longer name: `cat (1).jpg`, `cat_copy.jpg`
             paths = sorted((image.path for image in copies), key=lambda path: (len(path), path))
             loose = layout is None or layout.kind in ("imagefolder", "pictures")
-            fix = Quarantine(tuple(paths[1:]), "keep one, move the rest out of the way", safe=False)
+            fix = leave_out(tuple(paths[1:]), "keep one, move the rest out of the way", safe=False)
             yield Finding(
                 paths[0],
                 "stands {times} times: also as {others}",
