@@ -119,10 +119,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Listing:
-    """Text that is shown as it stands, such as a trace; `whole` lines are for pasting and never cut."""
+    """Text that is shown as it stands, such as a trace; `whole` lines are for pasting and never cut, `flowing` ones are
+    continued below after a comma."""
 
     text: str
     whole: bool = False
+    flowing: bool = False
 
 
 Exhibit = CodeFrame | ShapeChain | Table | Histogram | HexBytes | Curve | Listing

@@ -39,6 +39,7 @@ def tree(folder: Path) -> dict[str, bytes]:
         (["scan", "empty", "--clases", "3"], "No such option: --clases"),
         (["scan", "empty", "--select", "ENV0"], "--select: no check, family or name 'ENV0'; did you mean"),
         (["scan", "empty", "--set", "ENV012.gb=3"], "ENV012 has no setting 'gb'; did you mean 'gib'?"),
+        (["scan", "empty", "--set", "ENV012.gib=nan"], "ENV012.gib takes float, not nan"),
         (["scan", "empty", "--format", "jsn"], "--format jsn: no such format; did you mean json?"),
         (["scan", "empty", "--output", "report.doc"], "--output report.doc: no format has this ending"),
         (["scan", "empty", "--output", "no/report.json"], "the folder no is not there"),

@@ -106,10 +106,10 @@ class DatasetProfile(Fact):
 
     def drawn(self, verbose: bool) -> tuple[Exhibit, ...]:
         lines = [line for line in (self._class_line(), self._size_line(), self._mask_line()) if line]
+        short = [Listing("\n".join(lines), flowing=True)] if lines else []
         if self.normalisation is not None:
-            lines.append(f"  {self.normalisation.line}{self._over()}")
-        short = (Listing("\n".join(lines), whole=True),) if lines else ()
-        return (*short, *self._at_length()) if verbose else short
+            short.append(Listing(f"  {self.normalisation.line}{self._over()}", whole=True))
+        return (*short, *self._at_length()) if verbose else tuple(short)
 
     def _at_length(self) -> tuple[Exhibit, ...]:
         drawn: list[Exhibit] = []
