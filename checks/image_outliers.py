@@ -162,7 +162,7 @@ def off_exposure_image(images: ImageTable, *, share: float = 0.98) -> Iterator[F
             )
 
 
-@check("IMG023", Severity.INFO, since="0.1")
+@check("IMG023", Severity.INFO, unless=("IMG005",), since="0.1")
 def odd_aspect_ratio(images: ImageTable, *, deviations: float = 5) -> Iterator[Finding]:
     """The picture is far longer or narrower than all others.
 
@@ -228,7 +228,8 @@ def mixed_sizes(images: ImageTable, boxes: BoxTable | None, *, alike: float = 0.
     """
     if boxes is not None:
         return  # detectors take pictures of any size, and their loaders resize or pad each
-    sizes = images.counted("width", "height")
+    # a side of a few pixels is IMG005's
+    sizes = [size for size in images.counted("width", "height") if min(size.width, size.height) >= 8]
     total = sum(size.count for size in sizes)
     if len(sizes) < 2 or total < LEAST:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dldoctor import Advice, Finding, ImageTable, Layout, Severity, Table, check
-from dldoctor.facts.dataset.names import is_images
+from dldoctor.facts.dataset.names import is_images, is_view
 
 #: folders that one scene may have pictures in: colour, depth, mask, ...; more are classes
 _VIEWS = 4
@@ -95,7 +95,8 @@ def mixed_channels(images: ImageTable, layout: Layout | None) -> Iterator[Findin
 def _views(folders: dict[str | None, set[str]]) -> bool:
     """Whether folders of one kind each hold views of the same scenes (`rgb/`, `depth/`): no batch mixes those."""
     one_each = 1 < len(folders) <= _VIEWS and all(len(groups) == 1 for groups in folders.values())
-    return one_each and any(name is not None and is_images(name.rstrip("_0123456789")) for name in folders)
+    names = [name or "" for name in folders]
+    return one_each and (any(is_images(name.rstrip("_0123456789")) for name in names) or all(map(is_view, names)))
 
 
 @check("IMG008", Severity.WARNING, since="0.1")

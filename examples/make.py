@@ -127,6 +127,31 @@ def table(folder: Path, labels: list[str]) -> None:
             writer.writerow([f"images/cup_{index:02}.jpg", label])
 
 
+def boxes(folder: Path) -> None:
+    """Pictures of the dahlia with the box around its blossom, as YOLO has them."""
+    for index, picture in enumerate(crops("flower", 16, 17)):
+        split = "val" if index % 4 == 3 else "train"
+        for name in ("images", "labels"):
+            (folder / name / split).mkdir(parents=True, exist_ok=True)
+        (folder / "images" / split / f"bloom_{index:02}.jpg").write_bytes(jpeg(picture))
+        red, green, blue = np.asarray(picture).astype(int).transpose(2, 0, 1)
+        rows, columns = np.nonzero((red > 120) & (red > blue + 40) & (red > green))
+        line = ""  # background: an empty file
+        if rows.size > SIDE:
+            left, right = columns.min() / SIDE, (columns.max() + 1) / SIDE
+            top, bottom = rows.min() / SIDE, (rows.max() + 1) / SIDE
+            line = f"0 {(left + right) / 2:.6f} {(top + bottom) / 2:.6f} {right - left:.6f} {bottom - top:.6f}\n"
+        (folder / "labels" / split / f"bloom_{index:02}.txt").write_text(line)
+    (folder / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [dahlia]\n")
+
+
+def sicken_boxes(folder: Path) -> None:
+    labels = folder / "labels" / "train"
+    (labels / "bloom_00.txt").write_text("0 0.5 0.5 0 0.25\n")  # BOX001
+    (labels / "bloom_01.txt").write_text("0 0.9 0.5 0.4 0.4\n")  # BOX002
+    (labels / "bloom_02.txt").write_text("0 0.5 0.5 0.25\n")  # LBL012
+
+
 def checkpoint(projects: tuple[Path, ...]) -> None:
     """The healed network's weights as `flowers.pt`, which train.py starts from."""
     sys.path.insert(0, str(HERE / "flowers-healed"))
@@ -142,7 +167,7 @@ def checkpoint(projects: tuple[Path, ...]) -> None:
 def main() -> None:
     sick, healed = HERE / "flowers", HERE / "flowers-healed"
     for project in (sick, healed):
-        for name in ("photos", "beds", "paths", "cups", "grades"):
+        for name in ("photos", "beds", "paths", "cups", "grades", "blooms"):
             shutil.rmtree(project / name, ignore_errors=True)
         photos(project / "photos")
     sicken_photos(sick / "photos")
@@ -151,6 +176,9 @@ def main() -> None:
     masks(sick / "paths", "rgb")  # MSK003
     table(sick / "cups", ["0", "1", "2", "0", "", "2", "7", "1", "0", "2"])  # LBL001 and LBL002
     table(sick / "grades", ["1", "2", "3", "1", "2", "3", "3", "1", "2"])  # LBL003
+    boxes(sick / "blooms")
+    sicken_boxes(sick / "blooms")
+    boxes(healed / "blooms")
     masks(healed / "beds", "index")
     masks(healed / "paths", "index")
     table(healed / "cups", ["0", "1", "2", "0", "1", "2", "2", "1", "0", "2"])

@@ -114,7 +114,7 @@ def empty_mask(masks: MaskTable) -> Iterator[Finding]:
             fix="evaluate on a part of the training set: masks that are withheld tell nothing",
         )
         return
-    if len(shown) < 50 or len(empty) > len(shown) // 50:
+    if len(shown) < 20 or len(empty) > max(1, len(shown) // 50):
         return
     # where objects are never small, an image without one is out of the ordinary
     parts = sorted(1 - share for share in shown.shares_of(background))

@@ -26,6 +26,9 @@ _BOX = re.compile(
     re.I,
 )
 _SPLIT_COLUMN = re.compile(r"split|set|subset|partition|fold_?name|phase|usage|data_?set", re.I)
+_WHOLE = re.compile(r"[+-]?\d+")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_BLANK = re.compile(r"|nan|n/?a|null|none|-+|\?+|<na>", re.I)
 #: tables of pictures whose second column is no label: what is to be handed in, and which split a picture is in
 _NO_LABELS = re.compile(r"submi|partition|split", re.I)
 #: files above this many bytes are no label file of pictures that lie in one folder
@@ -139,9 +142,10 @@ def _understand(sheet: Sheet, file: File, by_name: dict[str, str], split: str | 
         return by_name.get(cell.strip().replace("\\", "/").removeprefix("./").lstrip("/"))
 
     sample = body[1:_LOOKED_AT] or body
-    hits = [sum(bool(names(cells[column])) for _, cells in sample) for column in range(width)]
-    picture_column = max(range(width), key=lambda column: (hits[column], -column))
-    if hits[picture_column] * 2 < len(sample):
+    hits = [[hit for _, cells in sample if (hit := names(cells[column]))] for column in range(width)]
+    # the most different ones: labels 0 and 1 may be names of pictures, too
+    picture_column = max(range(width), key=lambda column: (len(set(hits[column])), -column))
+    if len(hits[picture_column]) * 2 < len(sample):
         return None
     header = body[0][1] if not names(body[0][1][picture_column]) else None
     rows = body[1:] if header else body
@@ -169,6 +173,9 @@ def _understand(sheet: Sheet, file: File, by_name: dict[str, str], split: str | 
     )
     column = header[chosen].strip() if header else f"column {chosen + 1}"
     named = bool(header and _LABEL.fullmatch(column))
+    known = {row.picture for row in found if row.picture}
+    if not named and 2 * len(known) < len(set(by_name.values()) - {""}):
+        return None  # notes.csv: numbers in it happen to be names of some pictures
     return LabelFile(file.shown, column, found, named, _too_wide(sheet, file, width) if header else ())
 
 
@@ -199,3 +206,12 @@ def _label_column(header: list[str] | None, rows: list[tuple[int, list[str]]], p
     if len(others) != 1 or len({cells[others[0]] for _, cells in rows}) == len(rows) > 1:
         return None  # a value of its own in each row is a number of the row, not a class
     return others[0]
+
+
+def form_of(text: str) -> str:
+    """What a label's text is: an index, some other number, a blank, or a name."""
+    if _WHOLE.fullmatch(text):
+        return "index"
+    if _NUMBER.fullmatch(text):
+        return "number"
+    return "blank" if _BLANK.fullmatch(text.strip()) else "name"

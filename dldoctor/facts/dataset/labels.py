@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dldoctor.fact import TableFact, Unavailable
 from dldoctor.facts.dataset.files import shown
+from dldoctor.facts.dataset.label_tables import form_of
 from dldoctor.facts.dataset.layout import Inventory
 
 if TYPE_CHECKING:
     import polars
-
-_WHOLE = re.compile(r"[+-]?\d+")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_BLANK = re.compile(r"|nan|n/?a|null|none|-+|\?+|<na>", re.I)
 
 
 class LabelTable(TableFact):
@@ -127,12 +123,3 @@ def _of_files(inventory: Inventory) -> dict[str, list[Any]]:
         "form": [form for _, _, form in rows],
         "value": [float(row.text) if form in ("index", "number") else None for _, row, form in rows],
     }
-
-
-def form_of(text: str) -> str:
-    """What a label's text is: an index, some other number, a blank, or a name."""
-    if _WHOLE.fullmatch(text):
-        return "index"
-    if _NUMBER.fullmatch(text):
-        return "number"
-    return "blank" if _BLANK.fullmatch(text.strip()) else "name"

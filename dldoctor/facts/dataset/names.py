@@ -35,6 +35,12 @@ _PART = re.compile(
     r"[ _\-]?\d+",
     re.I,
 )
+_VIEW = re.compile(
+    r"(?:rgb|colou?rs?|images?|depth|disp(?:arity)?|normals?|thermal|infrared|n?ir|flow|edges?|hr|lr|gt|inputs?|targets?|"
+    r"clean|noisy|blur(?:red|ry)?|sharp|degraded|haz[ey]|rainy?|low|high|source|(?:train|test|val)_?[ab]|left|right)"
+    r"(?:[ _\-]?x?\d+)?",
+    re.I,
+)
 _JOINED = re.compile(r"(train|val|test)(annot|annotations?|masks?|labels?|gt)", re.I)
 _MASK_HINT = re.compile("mask|seg|label|gt|truth|matte|annotation|trimap", re.I)
 _MASK_BEGINNING = re.compile(r"(?:masks?|seg|gt|label)[_\-](?P<image>.+)", re.I)
@@ -59,6 +65,11 @@ def is_masks(name: str) -> bool:
 def is_part(name: str) -> bool:
     """Whether a folder's name counts portions (`fold1`, `part_2`, `video003`) rather than naming a class."""
     return _PART.fullmatch(name) is not None
+
+
+def is_view(name: str) -> bool:
+    """Whether a folder of this name may hold one of several pictures of each scene."""
+    return _VIEW.fullmatch(name) is not None
 
 
 def is_numbered(name: str) -> bool:

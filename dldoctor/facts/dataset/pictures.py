@@ -63,7 +63,10 @@ class ImageTable(TableFact):
             },
             schema={"path": polars.String, "split": polars.String, "label": polars.String},
         )
-        frame = measurements.of("picture").join(sorted_in, on="path", how="left", maintain_order="left")
+        measured = measurements.of("picture")
+        if measured["path"].equals(sorted_in["path"]):  # all of them, in the same order: nothing is copied
+            return cls(measured.hstack(sorted_in.select("split", "label")).select(list(cls.schema)))
+        frame = measured.join(sorted_in, on="path", how="left", maintain_order="left")
         return cls(frame.select(list(cls.schema)))
 
     @cached_property

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from dldoctor.resources import Resources
 
 #: what `decode.measure` is called with: path to open, role; for a member of an archive its offset and length, too
@@ -169,7 +171,7 @@ class _Worker:
             self.rest += data
         line, _, self.rest = self.rest.partition(b"\n")
         self.started = True
-        found: list[Row] = json.loads(line)
+        found: list[Row] = msgspec.json.decode(line)
         return found
 
     def _death(self, rows: list[Row]) -> Exception:

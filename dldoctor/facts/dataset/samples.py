@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from dldoctor.facts.dataset.annotated import Annotated
 from dldoctor.facts.dataset.files import File, shown
-from dldoctor.facts.dataset.label_tables import LabelFile
+from dldoctor.facts.dataset.label_tables import LabelFile, form_of
 from dldoctor.facts.dataset.pairing import MaskPair
 
 
@@ -64,7 +65,13 @@ class Contents:
         if self.annotated is not None and self.annotated.classes:
             return self.annotated.classes
         folders = {folder.name for folder in self.class_folders if not folder.stray and folder.pictures}
-        return tuple(sorted(folders or {row.text for file in self.label_files for row in file.rows if row.text}))
+        if folders:
+            return tuple(sorted(folders))
+        texts = Counter(row.text for file in self.label_files for row in file.rows)
+        forms = {text: form_of(text) for text in texts}
+        if 2 * sum(count for text, count in texts.items() if forms[text] == "number") > texts.total():
+            return ()  # a quantity
+        return tuple(sorted(text for text, form in forms.items() if form != "blank"))
 
 
 def readable(contents: Contents) -> Contents:

@@ -39,6 +39,10 @@ def refusal(folder: Path, **options: Any) -> str:
          "ImageFolder with train and val, 2 classes, 3 pictures"),
         (["Training/a/1.jpg", "Validation/a/2.jpg", "Testing/a/3.jpg"],
          "ImageFolder with train, val and test, 1 class, 3 pictures"),
+        (["rgb/1.jpg", "rgb/2.jpg", "depth/1.png", "depth/2.png"], "pictures, 4 pictures"),
+        (["HR/01.png", "HR/02.png", "LR/01x4.png", "LR/02x4.png"], "pictures, 4 pictures"),
+        (["left/1.jpg", "left/2.jpg", "right/3.jpg", "right/4.jpg"], "ImageFolder, 2 classes, 4 pictures"),
+        (["training/image_2/1.jpg", "testing/image_2/2.jpg"], "pictures with train and test, 2 pictures"),
         (["images/1.jpg", "masks/1.png"], "image/mask pairs, 1 picture, 1 mask"),
         (["img/a/1.jpg", "gt/a/1.png"], "image/mask pairs, 1 picture, 1 mask"),
         (["valid/images/1.jpg", "valid/masks/1.png", "train/images/2.jpg", "train/masks/2.png"],
@@ -53,6 +57,21 @@ def refusal(folder: Path, **options: Any) -> str:
 def test_layouts_are_recognised(tmp_path: Path, files: list[str], summary: str) -> None:
     put(tmp_path, {name: photo(n) if name.endswith(("jpg", "png")) else "{}" for n, name in enumerate(files)})
     assert layout(tmp_path).said == summary
+
+
+@pytest.mark.parametrize(
+    ("table", "summary"),
+    [
+        ("file,label\n" + "".join(f"{n}.jpg,{n % 2}\n" for n in range(12)), "a label file, 2 classes, 10 pictures"),
+        ("file,age\n" + "".join(f"{n}.jpg,{20 + 1.5 * (n // 2)}\n" for n in range(10)), "a label file, 10 pictures"),
+        ("a,b\n1,2\n3,3\n", "pictures, 10 pictures"),
+    ],
+    ids=["classes that are names of pictures, too", "quantities", "notes whose numbers are names of pictures"],
+)
+def test_tables_beside_pictures_are_told_apart(tmp_path: Path, table: str, summary: str) -> None:
+    put(tmp_path, {f"images/{n}.jpg": photo(n) for n in range(10)})
+    put(tmp_path, {"table.csv": table})
+    assert layout(tmp_path).said.removeprefix("pictures with ") == summary
 
 
 def test_a_layout_can_be_told(tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from dldoctor.facts.dataset.files import LOADABLE, Folder
 from dldoctor.facts.dataset.layouts.recognition import Search, layout, listed
-from dldoctor.facts.dataset.names import is_images, is_masks, is_part
+from dldoctor.facts.dataset.names import is_images, is_masks, is_part, is_view
 from dldoctor.facts.dataset.samples import ClassFolder, Contents, Picture
+
+#: what names of smaller copies end in: `0001x4`
+_SCALE = re.compile(r"x\d$")
 
 
 @layout(
@@ -23,6 +27,8 @@ def class_folders(search: Search) -> Contents | None:
         len(labelled) > 1 and not any(is_images(name.rstrip("_0123456789")) for name in names)  # KITTI's image_2
     )
     if not (names and (enough or search.told)):
+        return None
+    if not search.told and any(_are_views(base) for _, base in labelled):
         return None
     beside = [folder for _, base in labelled for folder in base.folders if not folder.all_pictures]
     if not search.told and any(is_masks(folder.name) and folder.all_others for folder in beside):
@@ -49,6 +55,15 @@ def _holds_classes(base: Folder) -> bool:
     inside = sum(len(folder.all_pictures) for folder in base.bearing)
     names = [folder.name for folder in base.bearing]
     return inside > len(base.pictures) and not all(map(is_part, names)) and not all(map(is_images, names))
+
+
+def _are_views(base: Folder) -> bool:
+    """Whether the folders hold views of the same scenes, file by file: `rgb` and `depth`, `HR` and `LR`, `trainA` and
+    `trainB`. Classes may be numbered alike, so the names must say so, too."""
+    if len(base.bearing) < 2 or not all(is_view(folder.name) for folder in base.bearing):
+        return False
+    scenes = [{_SCALE.sub("", file.stem) for file in folder.all_pictures} for folder in base.bearing]
+    return len(set.intersection(*scenes)) >= 0.9 * min(map(len, scenes))
 
 
 def _class_folder(split: str | None, folder: Folder, stray: bool) -> ClassFolder:

@@ -13,6 +13,8 @@ import signal
 import sys
 import time
 
+import msgspec
+
 from dldoctor.facts.dataset.measuring.decode import complete, measure
 
 #: seconds of results that may wait; the parent takes silence for a file that doesn't end
@@ -32,8 +34,9 @@ def main() -> None:
             # otherwise be pages that the system has to clear anew, which takes longer than what is computed in them
             library.mallopt(-3, 32 << 20)
             library.mallopt(-1, 64 << 20)
-    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a decoder's own words must not mix with the answers
+    encoder = msgspec.json.Encoder()
     for line in sys.stdin:
         rows, last = [], time.monotonic()
         chunk = json.loads(line)
@@ -42,7 +45,7 @@ def main() -> None:
             now = time.monotonic()
             if number == len(chunk) or now - last > FLUSH:
                 complete(rows)
-                answers.write(json.dumps(rows) + "\n")
+                answers.write(encoder.encode(rows) + b"\n")
                 answers.flush()
                 rows, last = [], now
 
