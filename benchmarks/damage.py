@@ -14,6 +14,7 @@ import hashlib
 import importlib.util
 import io
 import multiprocessing
+import os
 import resource
 import struct
 import tempfile
@@ -27,8 +28,8 @@ from random import Random
 from typing import Any
 
 BATCH = 2000
-#: pixels beyond which a mutant of a small picture counts as refused by all; decoding it would cost gigabytes
-TOO_LARGE = 80_000_000
+#: pixels beyond which a mutant of a small picture counts as refused by the peers; they would spend seconds on it
+TOO_LARGE = 4_000_000
 #: outcomes that a check speaks about; `skipped` are files with too many pixels to decode
 REPORTED = ("failed", "unidentified", "empty", "died", "timeout", "skipped")
 
@@ -194,6 +195,7 @@ def by_peers(path: str) -> tuple[str | None, bool, bool]:
     except Exception:
         pass
     opencv = False
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(TOO_LARGE)
     if importlib.util.find_spec("cv2"):
         import cv2
 

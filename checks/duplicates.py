@@ -13,10 +13,10 @@ from dldoctor import (
     Layout,
     NearDuplicates,
     Place,
-    Quarantine,
     Severity,
     Table,
     check,
+    leave_out,
 )
 
 _ORDER = ("train", "val", "test")
@@ -139,7 +139,7 @@ def duplicate_image(images: ImageTable, labels: LabelTable | None, layout: Layou
             # the copy has the longer name: `cat (1).jpg`, `cat_copy.jpg`
             paths = sorted((image.path for image in copies), key=lambda path: (len(path), path))
             loose = layout is None or layout.kind in ("imagefolder", "pictures")
-            fix = Quarantine(tuple(paths[1:]), "keep one, move the rest out of the way", safe=False)
+            fix = leave_out(tuple(paths[1:]), "keep one, move the rest out of the way", safe=False)
             yield Finding(
                 paths[0],
                 "stands {times} times: also as {others}",

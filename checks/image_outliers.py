@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dldoctor import Advice, BoxTable, Finding, ImageTable, Quarantine, Severity, Table, check
+from dldoctor import Advice, BoxTable, Finding, ImageTable, Severity, Table, check, leave_out
 
 #: pictures that it takes to say what is usual
 LEAST = 50
@@ -62,7 +62,7 @@ def blank_image(images: ImageTable) -> Iterator[Finding]:
             count=len(flat),
             example=paths[0],
             paths=list(paths[:1000]),
-            fix=Quarantine(paths, "leave them out, unless an empty picture is a sample of its own kind", safe=False),
+            fix=leave_out(paths, "leave them out, unless an empty picture is a sample of its own kind", safe=False),
         )
         return
     for image in flat:
@@ -74,7 +74,7 @@ def blank_image(images: ImageTable) -> Iterator[Finding]:
             bytes=image.size,
             fix=Advice('put it on a background before .convert("RGB"): what it shows is in its alpha channel')
             if see_through
-            else Quarantine((image.path,)),
+            else leave_out((image.path,)),
         )
 
 

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-from dldoctor import Finding, HexBytes, ImageTable, MaskTable, Quarantine, Severity, check
+from dldoctor import Finding, HexBytes, ImageTable, MaskTable, Severity, check, leave_out
 
 #: what the first bytes of files that are no picture look like; the longest beginning that fits is the one
 _LOOKS = {
@@ -59,7 +59,7 @@ def truncated_image(images: ImageTable, masks: MaskTable | None) -> Iterator[Fin
     Fix: fetch the file again, or move it out of the dataset.
     """
     for image in _files(images, masks, images.col.outcome == "failed", images.col.ends_early):
-        fix = Quarantine((image.path,))
+        fix = leave_out((image.path,))
         if image.rows_decoded is None or image.height is None:
             yield Finding(
                 image.path, "ends before its pixels do: {decoder}", decoder=image.message, bytes=image.size, fix=fix
@@ -71,7 +71,7 @@ def truncated_image(images: ImageTable, masks: MaskTable | None) -> Iterator[Fin
                 height=image.height,
                 bytes=image.size,
                 decoder=image.message,
-                fix=Quarantine((image.path,), "fetch it again, or write it anew from its pixels"),
+                fix=leave_out((image.path,), "fetch it again, or write it anew from its pixels"),
             )
         else:
             yield Finding(
@@ -124,7 +124,7 @@ def unreadable_image(images: ImageTable, masks: MaskTable | None) -> Iterator[Fi
             looks_like=looks,
             bytes=image.size,
             show=HexBytes(head[:16], looks),
-            fix=Quarantine((image.path,)),
+            fix=leave_out((image.path,)),
         )
     for image in _files(images, masks, images.col.outcome == "unreadable"):
         if image.size == -1:
@@ -202,7 +202,7 @@ def empty_file(images: ImageTable, masks: MaskTable | None) -> Iterator[Finding]
     tiny = images.col.outcome.is_in(["unidentified", "failed"]) & (images.col.size < _SMALLEST)
     for image in _files(images, masks, (images.col.outcome == "empty") | tiny):
         message = "is empty" if image.size == 0 else "has {bytes} bytes, fewer than any picture"
-        yield Finding(image.path, message, bytes=image.size, fix=Quarantine((image.path,)))
+        yield Finding(image.path, message, bytes=image.size, fix=leave_out((image.path,)))
 
 
 @check(
@@ -238,13 +238,13 @@ def corrupt_image_data(images: ImageTable, masks: MaskTable | None) -> Iterator[
             decoder=image.message,
             format=image.format,
             bytes=image.size,
-            fix=Quarantine((image.path,)),
+            fix=leave_out((image.path,)),
         )
     for image in _files(images, masks, images.col.outcome.is_in(["died", "timeout"])):
         template = (
             "kills its decoder: the process {decoder}" if image.outcome == "died" else "stalls its decoder: {decoder}"
         )
-        yield Finding(image.path, template, decoder=image.message, bytes=image.size, fix=Quarantine((image.path,)))
+        yield Finding(image.path, template, decoder=image.message, bytes=image.size, fix=leave_out((image.path,)))
 
 
 @check(
@@ -268,5 +268,5 @@ def degenerate_size(images: ImageTable, *, min_side: int = 8) -> Iterator[Findin
             width=image.width,
             height=image.height,
             min_side=min_side,
-            fix=Quarantine((image.path,)),
+            fix=leave_out((image.path,)),
         )

@@ -204,6 +204,16 @@ def group_leak(images: ImageTable, dataset: DatasetFolder) -> Iterator[Finding]:
         key = (_group(match), "" if asked else image.label or "")
         splits_of.setdefault(key, {}).setdefault(image.split, []).append(image.path)
         names.setdefault(image.split, set()).add(f"{key[1]}/{image.path[match.start() :]}")
+    if asked is not None and not grouped and placed.height:
+        yield Finding(
+            ".",
+            "--group-by {pattern} is found in none of {count} paths, such as {example}",
+            pattern=dataset.group_by,
+            count=placed.height,
+            example=placed["path"][0],
+            severity=Severity.WARNING,
+            fix="write what the paths hold: the first group of the pattern is the patient, scene or video",
+        )
     leaked = {key: found for key, found in splits_of.items() if len(found) > 1}
     if not leaked or (asked is None and not _beyond_doubt(splits_of, names, grouped, len(images))):
         return

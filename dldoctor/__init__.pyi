@@ -13,6 +13,7 @@ from .fact import Subject as Subject
 from .fact import TableFact as TableFact
 from .fact import Unavailable as Unavailable
 from .facts.classes import ClassCount as ClassCount
+from .facts.dataset.agreement import LabelAgreement as LabelAgreement
 from .facts.dataset.annotated import CategoryList as CategoryList
 from .facts.dataset.annotated import Fault as Fault
 from .facts.dataset.annotated import Missing as Missing
@@ -22,7 +23,6 @@ from .facts.dataset.boxes import BoxGroup as BoxGroup
 from .facts.dataset.boxes import BoxTable as BoxTable
 from .facts.dataset.boxes import Readings as Readings
 from .facts.dataset.class_properties import ClassProperties as ClassProperties
-from .facts.dataset.agreement import LabelAgreement as LabelAgreement
 from .facts.dataset.labels import LabelTable as LabelTable
 from .facts.dataset.layout import Layout as Layout
 from .facts.dataset.masks import MaskTable as MaskTable
@@ -101,6 +101,7 @@ from .finding import Severity as Severity
 from .finding import ShapeChain as ShapeChain
 from .finding import ShapeStep as ShapeStep
 from .finding import Table as Table
+from .finding import leave_out as leave_out
 from .isolation import ChildEnd as ChildEnd
 from .isolation import StackFrame as StackFrame
 from .outcome import Entry as Entry

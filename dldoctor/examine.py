@@ -87,7 +87,7 @@ def save_facts(report: Report, target: Path) -> None:
     try:
         save([fact for fact in outcome.facts if fact.saved], target, {"kind": outcome.kind, "title": outcome.title})
     except OSError as error:
-        raise BadInput(f"{target}: the facts can't be written ({error.strerror})") from None
+        raise BadInput(f"{target}: the facts can't be written ({error.strerror or error})") from None
 
 
 def _examination(request: Request, settings: Settings, base: Path) -> Examination:

@@ -116,12 +116,15 @@ def load(source: Path, kinds: Mapping[str, type[Fact]]) -> tuple[dict[str, Any],
 
 
 def write_atomically(target: Path, content: bytes) -> None:
-    """Replace `target` as a whole or not at all, keeping its permission bits.
+    """Replace `target` as a whole or not at all, keeping its permission bits. A pipe or a device is written to.
 
     Raises:
         OSError: the folder can't be written; nothing has changed then.
     """
     target = target.resolve()
+    if target.exists() and not target.is_file():  # /dev/stdout, a pipe: what takes its name takes its place
+        target.write_bytes(content)
+        return
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as out:

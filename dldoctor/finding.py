@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -118,10 +119,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Listing:
-    """Text that is shown as it stands, such as a trace; `whole` lines are for pasting and never cut."""
+    """Text that is shown as it stands, such as a trace; `whole` lines are for pasting and never cut, `flowing` ones are
+    continued below after a comma."""
 
     text: str
     whole: bool = False
+    flowing: bool = False
 
 
 Exhibit = CodeFrame | ShapeChain | Table | Histogram | HexBytes | Curve | Listing
@@ -169,6 +172,20 @@ class Quarantine:
 
 
 Fix = Advice | Edits | Quarantine
+#: a member of a tar archive, as a table of files names it
+_MEMBER = re.compile(r".+\.tar/.+", re.I | re.S)
+
+
+def leave_out(
+    paths: tuple[str, ...], summary: str = Quarantine.summary, *, safe: bool = Quarantine.safe
+) -> Quarantine | Advice:
+    """Move whole files out of the way; members of a shard can't be, which is written anew without them."""
+    if not any(map(_MEMBER.fullmatch, paths)):
+        return Quarantine(paths, summary, safe)
+    without = f"the shard anew without {'this sample' if len(paths) == 1 else 'these samples'}"
+    if summary == Quarantine.summary:
+        return Advice(f"fetch the shard again, or write {without}", safe=False)
+    return Advice(f"write {without}", safe=False)
 
 
 @dataclass(frozen=True, init=False)

@@ -113,11 +113,15 @@ def dataset(
         raise BadInput(f"{text}: no such folder")
     if not path.is_dir():
         raise BadInput(f"{text}: is a file; give the dataset's folder")
-    named = []
+    named: list[tuple[str, str]] = []
     for item in splits or ():
         name, equals, folder = item.partition("=")
-        if not equals or not (path / folder).is_dir():
+        if not (name.strip() and equals and folder) or not (path / folder).is_dir():
             raise BadInput(f"--split {item}: write NAME=FOLDER with a folder inside {text}")
+        own = (path / folder).resolve()
+        for _, other in named:
+            if own.is_relative_to((path / other).resolve()) or (path / other).resolve().is_relative_to(own):
+                raise BadInput(f"--split {item}: the folder overlaps {other}, which is a split already")
         named.append((name, folder))
     try:
         re.compile(group_by or "")
@@ -158,6 +162,9 @@ def parse_classes(classes: int | str | list[str]) -> ClassesAsked:
     if isinstance(classes, list):
         if not classes:
             raise BadInput("classes: give a number or a list of names")
+        twice = next((name for name in classes if classes.count(name) > 1), None)
+        if twice is not None:
+            raise BadInput(f"--classes {','.join(classes)}: {twice} stands there more than once")
         return ClassesAsked(len(classes), tuple(classes))
     return ClassesAsked(at_least(int(classes), 1, "--classes"))
 

@@ -168,6 +168,8 @@ def _put(checks: dict[str, dict[str, Any]], registry: Registry, code: str, name:
         has = "; it has no settings" if not known else _nearest(name, list(known))
         raise BadInput(f"{where}: {code} has no setting {name!r}{has}")
     try:
+        if value != value:  # NaN, with which a check could never speak
+            raise msgspec.ValidationError
         checks.setdefault(code, {})[name] = msgspec.convert(value, known[name].type, strict=True)
     except msgspec.ValidationError:
         kind = getattr(known[name].type, "__name__", str(known[name].type))

@@ -1,6 +1,7 @@
 """Every fact has one file form: what is saved comes back equal, and what is no facts file is said."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,15 @@ def test_a_written_file_keeps_its_rights(tmp_path: Path) -> None:
     file.chmod(0o750)
     write_atomically(file, json.dumps({}).encode())
     assert file.stat().st_mode & 0o777 == 0o750
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomically(pipe, b"new")
+        assert os.read(reader, 10) == b"new"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()

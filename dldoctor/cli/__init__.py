@@ -56,6 +56,9 @@ def main() -> NoReturn:
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
     # hundreds of thousands of small tuples without a cycle would be walked again and again
     gc.set_threshold(200_000, 20, 20)
+    if sys.stdout is None:  # `>&-`
+        typer.echo("error: the report can't be written (stdout is closed)", err=True)
+        sys.exit(2)
     status = 0
     try:
         application(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))()
@@ -67,6 +70,8 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         status = 130
+    except _Terminated:
+        status = 143
     except OSError as error:
         status = _unwritable(error)
     try:
@@ -76,8 +81,12 @@ def main() -> NoReturn:
     sys.exit(status)
 
 
+class _Terminated(BaseException):
+    """SIGTERM. No SystemExit: that would be taken for one of a plugin or of other code that is being run."""
+
+
 def _terminated(*_: object) -> NoReturn:
-    raise SystemExit(143)  # unwinds, so that children end
+    raise _Terminated  # unwinds, so that children end
 
 
 def _unwritable(error: OSError) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -127,7 +127,22 @@ def _(listing: Listing, look: Look) -> list[Text]:
     lines = listing.text.splitlines()
     if listing.whole:
         return [Text(line) for line in lines]
+    if listing.flowing:
+        return [Text(part) for line in lines for part in _flow(line, look.width)]
     return [Text(line[: look.width - 2] + ".." if len(line) > look.width else line) for line in lines]
+
+
+def _flow(line: str, width: int) -> Iterator[str]:
+    """A line in parts that end in a comma, the later ones two cells further in."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    part = ""
+    for item in line.split(", "):
+        longer = f"{part}, {item}" if part else item
+        if part and cell_len(longer) + 1 > width:
+            yield f"{part},"
+            longer = indent + item
+        part = longer
+    yield part
 
 
 def _tick(value: float, low: float, high: float, ticks: str) -> str:

@@ -147,3 +147,10 @@ def test_a_training_split_alone_has_nothing_to_be_judged_by(tmp_path: Path, name
     beside, expected = ALONE[name]
     put(tmp_path, {f"train/{'ab'[n % 2]}/{n}.jpg": photo(n) for n in range(12)} | dict(beside))  # type: ignore[arg-type]  # pictures and texts
     assert codes(tmp_path, select=("SPL003",)) == expected
+
+
+def test_a_pattern_that_no_path_holds_is_told(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        put(tmp_path, {f"{split}/a/{n}.jpg": photo(n + 20 * (split == "val")) for n in range(6)})
+    (entry,) = findings(tmp_path, select=("SPL005",), group_by=r"patient(\d+)")
+    assert entry.finding.message == r"--group-by patient(\d+) is found in none of 12 paths, such as train/a/0.jpg"

@@ -12,6 +12,7 @@ from dldoctor import (
     Finding,
     HexBytes,
     Histogram,
+    Listing,
     Outcome,
     Place,
     Report,
@@ -102,3 +103,12 @@ def test_an_ascii_screen_draws_in_ascii() -> None:
 def test_a_clean_report_is_short_and_says_what_was_examined() -> None:
     clean = Report(Outcome("code", "train.py", Path("."), checks_run=("AAA001",), seconds=0.1))
     assert clean.render("terminal", Look()) == "train.py\n\nnothing found; 1 check. 0.1 s\n"
+
+
+def test_a_flowing_line_goes_on_below_after_a_comma() -> None:
+    listing = Listing("  classes  猫と犬の写真: 40, daisy: 12, rose: 3\n  all pictures are 64 x 48", flowing=True)
+    assert [line.plain for line in draw(listing, Look(width=40))] == [
+        "  classes  猫と犬の写真: 40, daisy: 12,",
+        "    rose: 3",
+        "  all pictures are 64 x 48",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -41,6 +42,8 @@ class MeasurementCache:
 
     def write(self, frame: polars.DataFrame) -> None:
         """Keep rows, as one more part."""
+        import polars
+
         # Names sort by time; parts of two scans in the same instant differ by the random end.
         target = self.folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
         half = target.with_suffix(".tmp")
@@ -50,8 +53,10 @@ class MeasurementCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             frame.write_parquet(half)
             os.replace(half, target)
-        except OSError:  # a full or read-only disk costs the cache, not the scan
+        except (OSError, polars.exceptions.PolarsError):  # a full or read-only disk costs the cache, not the scan
             self.usable = False
+            with contextlib.suppress(OSError):
+                half.unlink(missing_ok=True)
             return
         self.parts[target] = frame.height
 

@@ -50,6 +50,8 @@ LOADABLE = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 STRAY = re.compile(r"\..*|__MACOSX|__pycache__|@eaDir|\$RECYCLE\.BIN|System Volume Information|lost\+found", re.I)
 #: how often a linked folder is walked
 VISITS = 4
+#: folders inside of each other, beyond which a tree is no dataset but the work of a script that ran wild
+DEEPEST = 150
 _name = attrgetter("name")
 
 
@@ -148,6 +150,11 @@ def _walk(
 ) -> Folder:
     if resources.stop.is_set():
         raise Unavailable("interrupted")
+    if path.count("/") >= DEEPEST:
+        raise BadInput(
+            f"{shown(str(Path(dataset.shown, path.partition('/')[0])))}: holds more than {DEEPEST} folders inside of "
+            "each other; point at the folder that holds the pictures"
+        )
     pictures: list[File] = []
     others: list[File] = []
     folders: list[Folder] = []

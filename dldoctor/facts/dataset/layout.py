@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from dldoctor.fact import BadInput, Fact
 from dldoctor.facts.dataset.annotated import CategoryList
 from dldoctor.facts.dataset.files import Folder, Listing
 from dldoctor.facts.dataset.layouts.recognition import Search, known_layouts, listed
-from dldoctor.facts.dataset.samples import ClassFolder, Contents
+from dldoctor.facts.dataset.samples import ClassFolder, Contents, readable
 from dldoctor.facts.subjects import DatasetFolder
 
 
@@ -33,7 +33,8 @@ class Inventory(Contents, Fact):
             found = known.recognise(search)
             if found is not None and found.pictures:
                 by = f"--layout {known.name}" if dataset.layout else found.by
-                return cls(**{**vars(found), "by": by}, kind=known.name, sidecars=len(listing.root.all_others))
+                found = replace(readable(found), by=by)
+                return cls(**vars(found), kind=known.name, sidecars=len(listing.root.all_others))
         if dataset.layout is None or not listing.root.all_pictures:
             raise BadInput(
                 f"{dataset.shown}: no picture in it or below "

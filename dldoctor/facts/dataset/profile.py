@@ -110,10 +110,10 @@ class DatasetProfile(Fact):
     def drawn(self, verbose: bool) -> tuple[Exhibit, ...]:
         layout = f"  recognised by {self.recognised_by}" if self.recognised_by else ""
         lines = [line for line in (layout, self._class_line(), self._size_line(), self._mask_line()) if line]
+        short = [Listing("\n".join(lines), flowing=True)] if lines else []
         if self.normalisation is not None:
-            lines.append(f"  {self.normalisation.line}{self._over()}")
-        short = (Listing("\n".join(lines), whole=True),) if lines else ()
-        return (*short, *self._at_length()) if verbose else short
+            short.append(Listing(f"  {self.normalisation.line}{self._over()}", whole=True))
+        return (*short, *self._at_length()) if verbose else tuple(short)
 
     def _at_length(self) -> tuple[Exhibit, ...]:
         drawn: list[Exhibit] = []
@@ -142,6 +142,8 @@ class DatasetProfile(Fact):
         if len(totals) <= _NAMED:
             return "  classes  " + ", ".join(f"{name}: {count:,}" for count, name in totals)
         middle = totals[len(totals) // 2][0]
+        if totals[-1][0] == totals[0][0]:
+            return f"  {len(totals)} classes of {middle:,} samples each"
         return f"  {len(totals)} classes of {totals[-1][0]:,} to {totals[0][0]:,} samples, typically {middle:,}"
 
     def _size_line(self) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dldoctor.facts.dataset.annotated import Annotated
-from dldoctor.facts.dataset.files import File
+from dldoctor.facts.dataset.files import File, shown
 from dldoctor.facts.dataset.label_tables import LabelFile, form_of
 from dldoctor.facts.dataset.pairing import MaskPair
 
@@ -72,3 +72,18 @@ class Contents:
         if 2 * sum(count for text, count in texts.items() if forms[text] == "number") > texts.total():
             return ()  # a quantity
         return tuple(sorted(text for text, form in forms.items() if form != "blank"))
+
+
+def readable(contents: Contents) -> Contents:
+    """The same with names of classes that any table and screen can hold, where folders have others."""
+    folders = tuple(
+        replace(folder, name=shown(folder.name), endings=tuple(map(shown, folder.endings)))
+        for folder in contents.class_folders
+    )
+    if folders == contents.class_folders:
+        return contents  # as nearly always; then there is no need to look at each picture
+    pictures = tuple(
+        replace(picture, label=shown(picture.label)) if picture.label is not None else picture
+        for picture in contents.pictures
+    )
+    return replace(contents, class_folders=folders, pictures=pictures)

@@ -258,7 +258,8 @@ def _summary(report: Report, look: Look) -> Iterator[Text]:
     yield Text()
     if outcome.interrupted:
         yield Text("interrupted: this is what was known so far", "warning")
-    verdict = found or ("not examined" if not outcome.checks_run else "nothing found")
+    nothing = "nothing found" if outcome.checks_run and not outcome.interrupted else "not examined"
+    verdict = found or nothing
     yield from _wrapped(Text(f"{verdict}; {said}"), look, 0)
     if outcome.entries and not look.quiet:
         yield Text(f"More: dldoctor explain {outcome.entries[0].check.code}", "dim")

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import polars
 import pytest
 
 from dldoctor.examine import scan
@@ -133,6 +134,19 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path: Path, d
     put(tmp_path / "data", {"0.jpg": photo(0)})
     (tmp_path / "cache").write_text("a file where a folder is wanted")
     assert codes(tmp_path / "data", tmp_path / "cache") == []
+
+
+def test_a_full_disk_costs_the_cache_and_not_the_scan(
+    tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: polars.DataFrame, file: Path) -> None:
+        file.write_bytes(b"PAR1")
+        raise polars.exceptions.ComputeError("parquet: underlying IO error: No space left on device (os error 28)")
+
+    put(tmp_path / "data", {"0.jpg": photo(0)})
+    monkeypatch.setattr(polars.DataFrame, "write_parquet", full)
+    assert codes(tmp_path / "data", tmp_path / "cache") == []
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 def test_two_scans_at_once_do_no_harm(tmp_path: Path) -> None:

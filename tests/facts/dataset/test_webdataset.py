@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dldoctor import Advice, Quarantine
 from dldoctor.examine import scan
 from dldoctor.facts.dataset.layout import Layout
 from dldoctor.facts.dataset.pictures import ImageTable
@@ -137,3 +138,11 @@ def test_random_bytes_are_survived(tmp_path: Path) -> None:
     report, layout = seen(tmp_path)
     assert layout.pictures == 30
     assert [at for code, at, _ in found(report) if code == "LBL012"] == ["b.tar", "c.tar"]
+
+
+def test_a_damaged_sample_is_not_offered_to_be_moved(tmp_path: Path) -> None:
+    pack(tmp_path / "train-0000.tar", samples(0, 12) | {"000003.jpg": jpeg(3)[:300], "000005.jpg": jpeg(4)})
+    report, _ = seen(tmp_path)
+    fixes = {entry.check.code: entry.finding.fix for entry in report if entry.check.code in ("IMG001", "IMG013")}
+    assert fixes["IMG001"] == Advice("fetch the shard again, or write the shard anew without this sample", safe=False)
+    assert not any(isinstance(fix, Quarantine) for fix in fixes.values())

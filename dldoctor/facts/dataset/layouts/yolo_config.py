@@ -15,6 +15,9 @@ from dldoctor.facts.dataset.lookup import Lookup, folder_of
 _YAML = re.compile(r".+\.ya?ml", re.I)
 _NAMES = re.compile(r"classes\.txt|(obj|.*[._-])?\.?names(\.txt)?|labels\.txt", re.I)
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_ALIAS = re.compile(rb"[\s\[,]\*\w")
+#: aliases in a file that merges tables; tables of tables merged grow by a power of it
+_MOST_ALIASES = 32
 #: splits without which a training fails; test is often named and not there
 _NEEDED = ("train", "val")
 
@@ -82,6 +85,9 @@ def _read_yaml(search: Search, file: File) -> YoloConfig | None:
     except OSError:
         return None
     config = YoloConfig(file.shown)
+    if b"<<" in data and len(_ALIAS.findall(data)) > _MOST_ALIASES:
+        config.faults.append(Fault(file.shown, "merges so many aliases that it can grow without end"))
+        return config
     try:
         found = yaml.safe_load(data)
     except yaml.MarkedYAMLError as error:
@@ -107,6 +113,13 @@ def _read_yaml(search: Search, file: File) -> YoloConfig | None:
 
 def _take_names(config: YoloConfig, found: Mapping[str, Any]) -> None:
     names, count = found.get("names"), found.get("nc")
+    listed = list(names.values()) if isinstance(names, dict) else names
+    if isinstance(listed, list) and any(isinstance(name, list | dict) for name in listed):
+        # not written out: a few aliases of aliases hold more names than there is memory
+        config.faults.append(
+            Fault(config.shown, "has a list or a table among its names, where each is the name of a class")
+        )
+        return
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
             config.faults.append(

@@ -111,7 +111,9 @@ def read_coco(data: bytes, shown: str) -> CocoFile | None:
     except (msgspec.DecodeError, UnicodeDecodeError):  # a validation error is one, too
         return _item_by_item(data, shown)
     images, annotations = document.images, document.annotations
-    if not all(image.file_name or image.coco_url for image in images):
+    if not all(image.file_name or image.coco_url for image in images) or not all(
+        abs(category.id) < _LARGEST for category in document.categories
+    ):
         return _item_by_item(data, shown)
     boxed = [(number, found) for number, found in enumerate(annotations) if found.bbox is not None]
     whole = _assemble(
@@ -231,6 +233,8 @@ def _item_by_item(data: bytes, shown: str) -> CocoFile | None:
     for number, category in enumerate(document.categories or ()):
         if type(category.id) is not int or not isinstance(category.name, str):
             wrong.setdefault(("categories", "has no id and name"), []).append(number)
+        elif abs(category.id) >= _LARGEST:
+            wrong.setdefault(("categories", "has an id too large for a tensor"), []).append(number)
         else:
             categories[category.id] = category.name
     found = _assemble(
@@ -275,7 +279,7 @@ def _corners(box: Any, nan: bool) -> tuple[tuple[float, ...] | None, str]:
     for value in numbers:
         if not isinstance(value, int | float) or isinstance(value, bool):
             return None, f"has {json.dumps(value)} where bbox wants a number"
-    return tuple(map(float, numbers)), ""
+    return tuple(map(_float, numbers)), ""
 
 
 def _entry_fault(data: bytes, shown: str, key: str, what: str, numbers: list[int]) -> Fault:
@@ -290,4 +294,12 @@ def _text(value: Any) -> str | None:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    number = _float(value) if isinstance(value, int | float) else math.inf
+    return number if math.isfinite(number) else None
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # json's whole numbers may have hundreds of digits
+        return math.inf if value > 0 else -math.inf

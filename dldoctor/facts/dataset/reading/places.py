@@ -7,6 +7,9 @@ import re
 
 from dldoctor.facts.dataset.annotated import Fault
 
+#: what may be too large for a float: an exponent of three digits, or very many digits
+_LONG_NUMBER = re.compile(rb"-?\d[\d.]*[eE]\+?\d{3,}|\d{309,}")
+
 
 def line_and_column(data: bytes, place: int) -> tuple[int, int]:
     """Both count from 1; the column counts characters."""
@@ -48,6 +51,9 @@ def cause_of_failure(data: bytes, shown: str, said: str) -> Fault | None:
     malformed = re.search(r"malformed.*\(byte (\d+)\)", said)
     if malformed and b"NaN" not in data and b"Infinity" not in data:
         return _at(data, shown, _reason(said), int(malformed[1]))
+    if "out of range" in said:
+        number = _LONG_NUMBER.search(data)
+        return _at(data, shown, "has a number that is out of range", number.start() if number else 0)
     if "truncated" in said:
         return _at(data, shown, "ends in the middle: the file is cut", len(data.rstrip()))
     return _parsed(data, shown)
@@ -68,6 +74,8 @@ def _parsed(data: bytes, shown: str) -> Fault | None:
                      line_at(data, len(text[: error.pos].encode())))  # fmt: skip
     except RecursionError:
         return Fault(shown, "is nested too deeply for a parser")
+    except ValueError:  # Python makes no int of thousands of digits
+        return Fault(shown, "has a number that is out of range")
     return None
 
 

@@ -62,8 +62,11 @@ def _read_text(path: Path) -> Sheet | None:
         return None
     text = _decode(data)
     lines = text.splitlines()[:50]
-    delimiter = max(",;\t| ", key=lambda mark: _regularity(lines, mark))
-    if _regularity(lines, delimiter) == 0:
+    try:
+        delimiter = max(",;\t| ", key=lambda mark: _regularity(lines, mark))
+        if _regularity(lines, delimiter) == 0:
+            return None
+    except csv.Error:  # a cell longer than any label
         return None
     reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=delimiter == " ")
     try:
