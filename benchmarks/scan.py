@@ -1,6 +1,6 @@
 """How fast `dldoctor scan` is, against its floor and its peers, on the same files in one run.
 
-    python benchmarks/scan.py [--pictures 3000] [--workers 2] [--repeat 3]
+    python benchmarks/scan.py [--pictures 3000] [--workers 2] [--repeat 3] [--skip cleanvision]
 
 The floor is the least that any honest scan must do: read the bytes and decode them strictly, with simplejpeg at 1/8 in
 plain worker processes. `Pillow load()` decodes in full and sees less. cleanvision is timed when it is installed.
@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=3000)
     parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--repeat", type=int, default=3, help="rounds; all contenders run once in each")
+    parser.add_argument("--skip", nargs="*", default=[], help="contenders whose names begin so are left out")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dldoctor-benchmark-") as temporary:
         folder = Path(temporary, "pictures")
@@ -141,7 +142,8 @@ def main() -> None:
         megabytes = sum(Path(path).stat().st_size for path in paths) / 1e6
         print(f"{len(paths)} JPEGs of 500 x 375, {megabytes:.0f} MB, {options.workers} workers, "
               f"median of {options.repeat} rounds")  # fmt: skip
-        rounds = list(contenders(folder, paths, options.workers, Path(temporary, "cache")))
+        known = contenders(folder, paths, options.workers, Path(temporary, "cache"))
+        rounds = [(name, run) for name, run in known if not name.startswith(tuple(options.skip))]
         seconds: dict[str, list[float]] = {name: [] for name, _ in rounds}
         for _ in range(options.repeat):
             for name, run in rounds:

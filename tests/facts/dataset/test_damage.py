@@ -55,6 +55,15 @@ def test_most_harm_is_found_where_the_format_can_show_it(
     assert {name: found[name] / harmed[name] >= share for name, share in FOUND.items()} == dict.fromkeys(FOUND, True)
 
 
+def test_a_tiff_without_its_directory_is_damaged(tmp_path: Path) -> None:
+    original = next(one for one in damage.originals(48, Random(12)) if one.kind == "TIFF raw")
+    start = int.from_bytes(original.data[4:8], "little")
+    path = tmp_path / "picture.tif"
+    path.write_bytes(original.data[:start] + bytes(len(original.data) - start))
+    row = measure(str(path), "picture")
+    assert (row["outcome"], row["message"]) == ("failed", f"what should be its directory, at byte {start}, is none")
+
+
 def test_a_good_file_is_not_reported(tmp_path: Path) -> None:
     for original in damage.originals(48, Random(12)):
         path = tmp_path / "picture"

@@ -34,7 +34,8 @@ def container_of(data: bytes) -> Container | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _sized("WEBP", size, 8 + int.from_bytes(data[4:8], "little"))
     if data[:4] in (b"II*\0", b"MM\0*") and size >= 8:
-        return _sized("TIFF", size, _tiff_end(data))
+        end, fault = _tiff_end(data)
+        return Container("TIFF", False, fault) if fault and end <= size else _sized("TIFF", size, end)
     if data[4:8] == b"ftyp" and data[8:12] in _BRANDS:
         return _sized(_BRANDS[data[8:12]], size, _boxes_end(data))
     return None
@@ -53,16 +54,20 @@ _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 _TIFF_STARTS, _TIFF_LENGTHS = (273, 324), (279, 325)
 
 
-def _tiff_end(data: bytes) -> int:
-    """Where the first directory of a TIFF file, its values and its strips or tiles end, as they say."""
+def _tiff_end(data: bytes) -> tuple[int, str]:
+    """Where the first directory of a TIFF file, its values and its strips or tiles end, as they say; and what shows that
+    the directory is no directory."""
     order = "<" if data[:1] == b"I" else ">"
     (start,) = struct.unpack_from(order + "L", data, 4)
     if start + 2 > len(data):
-        return int(start) + 2
+        return int(start) + 2, ""
     (entries,) = struct.unpack_from(order + "H", data, start)
     end = int(start) + 2 + 12 * int(entries) + 4
     if end > len(data):
-        return end
+        return end, ""
+    tags = [tag for tag, *_ in struct.iter_unpack(order + "H10x", data[start + 2 : end - 4])]
+    if not {256, 257} <= set(tags) or sorted(tags) != tags:  # width and height, and tags in their order
+        return end, f"what should be its directory, at byte {start}, is none"
     spans: dict[str, list[int]] = {}
     for at in range(start + 2, end - 4, 12):
         tag, kind, count = struct.unpack_from(order + "HHL", data, at)
@@ -73,7 +78,7 @@ def _tiff_end(data: bytes) -> int:
         if role and kind in (3, 4) and where + size <= len(data):
             spans[role] = list(struct.unpack_from(f"{order}{count}{'HL'[kind - 3]}", data, where))
     strips = zip(spans.get("starts", ()), spans.get("lengths", ()), strict=False)
-    return max([end, *(begin + length for begin, length in strips)])
+    return max([end, *(begin + length for begin, length in strips)]), ""
 
 
 def _boxes_end(data: bytes) -> int:
