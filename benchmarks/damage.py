@@ -253,7 +253,8 @@ def main() -> None:
                     counts[key]["OpenCV"] += harmed and opencv
         # the peers' processes still run, so these are dldoctor's
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"{options.mutants} mutants in {seconds:.0f} s, slowest {BATCH} in {slowest:.1f} s, outcomes {dict(outcomes)}")
+    print(f"{options.mutants} mutants in {seconds:.0f} s, slowest {BATCH} in {slowest:.1f} s")
+    print(f"outcomes {dict(outcomes)}")
     print(f"dldoctor's largest process {peak:.0f} MB")
     print(f"{'':30}{'mutants':>9}{'harmed':>9}{'dldoctor':>10}{'Pillow':>8}{'OpenCV':>8}{'whole, reported':>17}")
     for (name, way), count in sorted(counts.items(), key=lambda item: (item[0][0], item[0][1] != "all", item[0][1])):

@@ -61,7 +61,8 @@ def test_a_killed_scan_is_taken_up_where_it_was(
     put(data, {f"{n:02}.jpg": photo(n) for n in range(8)})
     put(data, {"stall.jpg": photo(9)})
     code = (
-        "from pathlib import Path; import dldoctor; from dldoctor.facts.dataset import measurements; measurements.PART_ROWS = 2; "
+        "from pathlib import Path; import dldoctor; from dldoctor.facts.dataset import measurements; "
+        "measurements.PART_ROWS = 2; "
         f"dldoctor.scan({str(data)!r}, resources=dldoctor.Resources(workers=1, cache=Path({str(store)!r})))"
     )
     killed = subprocess.Popen([sys.executable, "-c", code])

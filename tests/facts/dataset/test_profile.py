@@ -76,7 +76,8 @@ def test_a_calm_dataset_has_a_line_for_each_thing(tmp_path: Path) -> None:
     classes(tmp_path, {"cat": 4, "dog": 4})
     report = scan(tmp_path, resources=Resources(workers=1))
     lines = report.render("terminal", Look()).split("\n\n")[1].splitlines()
-    assert [line.split()[0].partition("=")[0] for line in lines] == ["recognised", "classes", "all", "v2.Normalize(mean"]
+    words = [line.split()[0].partition("=")[0] for line in lines]
+    assert words == ["recognised", "classes", "all", "v2.Normalize(mean"]
 
 
 def test_quantities_are_no_classes(tmp_path: Path) -> None:

@@ -55,8 +55,8 @@ _TIFF_STARTS, _TIFF_LENGTHS = (273, 324), (279, 325)
 
 
 def _tiff_end(data: bytes) -> tuple[int, str]:
-    """Where the first directory of a TIFF file, its values and its strips or tiles end, as they say; and what shows that
-    the directory is no directory."""
+    """Where the first directory of a TIFF file, its values and its strips or tiles end, as they say; and what shows
+    that the directory is no directory."""
     order = "<" if data[:1] == b"I" else ">"
     (start,) = struct.unpack_from(order + "L", data, 4)
     if start + 2 > len(data):
