@@ -31,11 +31,7 @@ _FEW = 10
     Severity.ERROR,
     Severity.WARNING,
     since="0.1",
-    symptoms=(
-        "FileNotFoundError: [Errno 2] No such file or directory: {path} & .jpg",
-        "FileNotFoundError: [Errno 2] No such file or directory: {path} & .png",
-        "train: No labels found in {path}, can not start training",
-    ),
+    symptoms=("train: No labels found in {path}, can not start training",),
 )
 def missing_file(annotations: AnnotationFiles) -> Iterator[Finding]:
     """An annotation names a file that is not there.

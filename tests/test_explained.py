@@ -66,9 +66,9 @@ SPL002 ValueError: Expected more than 1 value per channel when training, got inp
 SPL002 ValueError: Expected more than 1 value per channel when training, got input size torch.Size([1, 512])
 DAT001 ValueError: At least one stride in the given numpy array is negative, and tensors with negative strides are not currently supported. (You can probably work around this by making a copy of your array  with array.copy().)
 DAT001 ValueError: some of the strides of a given numpy array are negative. This is currently not supported, but will be added in future releases.
-DAT002 RuntimeError: stack expects each tensor to be equal size, but got [3, 20, 20] at entry 0 and [3, 21, 20] at entry 1
+IMG007 RuntimeError: stack expects each tensor to be equal size, but got [3, 20, 20] at entry 0 and [3, 21, 20] at entry 1
 DAT002 RuntimeError: each element in list of batch should be of equal size
-DAT002 RuntimeError: invalid argument 0: Sizes of tensors must match except in dimension 0. Got 182 and 360 in dimension 2
+IMG007 RuntimeError: invalid argument 0: Sizes of tensors must match except in dimension 0. Got 182 and 360 in dimension 2
 DAT002 RuntimeError: Trying to resize storage that is not resizable
 DAT003 KeyError: Caught KeyError in DataLoader worker process 0.
 DAT003 RuntimeError: DataLoader worker (pid(s) 4242) exited unexpectedly
