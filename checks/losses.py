@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dldoctor import Finding, LossProbe, Place, Severity, Table, check
-from dldoctor.facts.model.record import LossCall, LossRun
+from dldoctor.facts.model.records.loss import LossCall, LossRun
 
 _INDEXED = ("cross_entropy", "nll_loss")
 _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")

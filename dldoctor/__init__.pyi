@@ -57,13 +57,13 @@ from .facts.machine.packages import TorchInstall as TorchInstall
 from .facts.machine.ports import Port as Port
 from .facts.machine.processors import Processors as Processors
 from .facts.model.head import ModelHead as ModelHead
+from .facts.model.losses import LossProbe as LossProbe
+from .facts.model.memory import MemoryDemand as MemoryDemand
 from .facts.model.probe import ModelProbe as ModelProbe
 from .facts.model.views import ForwardEnd as ForwardEnd
 from .facts.model.views import ForwardTrace as ForwardTrace
 from .facts.model.views import HiddenLayers as HiddenLayers
 from .facts.model.views import LayerTable as LayerTable
-from .facts.model.views import LossProbe as LossProbe
-from .facts.model.views import MemoryDemand as MemoryDemand
 from .facts.model.views import ModelOutputs as ModelOutputs
 from .facts.model.views import ShapeMismatches as ShapeMismatches
 from .facts.model.views import SingleValues as SingleValues

@@ -12,13 +12,17 @@ from typing import Any, ClassVar
 
 from dldoctor.fact import BadInput, Fact, Subject
 from dldoctor.facts.subjects import (
+    AmpAsked,
+    CheckpointAsked,
     DatasetFolder,
     EmbeddingsAsked,
+    ExportAsked,
     GpuMemoryAsked,
     ItemSource,
     LoaderDemand,
     LossAsked,
     Machine,
+    MemoryAsked,
     ModelTarget,
     OptimizerAsked,
     PredictionsAsked,
@@ -134,6 +138,12 @@ class ModelRequest(Request):
     batch: int | None = option(None, "Samples per step on one device.", "N")
     optimizer: str | None = option(None, "sgd, adam, adamw, ...: its state counts as memory.", "NAME")
     gpu_memory: str | int | None = option(None, "The card to plan for.", "24GB")
+    amp: bool = option(False, "The step runs under torch.autocast (mixed precision).")
+    amp_dtype: str = option("bfloat16", "What autocast computes in: bfloat16 or float16.", "DTYPE")
+    memory: bool = option(False, "Show where the memory of a training step goes, by purpose and by layer.")
+    checkpoint: str | None = option(None, "Weights to be loaded into the network; read without running them.", "FILE")
+    write_fixed: str | None = option(None, "Write the checkpoint with keys that the network knows to here.", "FILE")
+    export: bool = option(False, "Also try torch.export, which ONNX and AOTInductor start from.")
     table: bool = option(False, "Show the layer table.")
     trace: bool = option(False, "Show PySnooper's trace of a failing forward.")
 
@@ -150,6 +160,19 @@ class ModelRequest(Request):
             found.append(OptimizerAsked(self.optimizer))
         if self.gpu_memory is not None:
             found.append(GpuMemoryAsked(parse_bytes(self.gpu_memory, "--gpu-memory")))
+        if self.amp_dtype not in ("bfloat16", "float16"):
+            raise BadInput(f"--amp-dtype {self.amp_dtype}: autocast computes in bfloat16 or float16")
+        if self.amp:
+            found.append(AmpAsked(self.amp_dtype))
+        if self.memory:
+            found.append(MemoryAsked())
+        if self.export:
+            found.append(ExportAsked())
+        if self.checkpoint is not None:
+            file = existing_file(self.checkpoint, base, "--checkpoint")
+            found.append(CheckpointAsked(file, self.checkpoint, base / self.write_fixed if self.write_fixed else None))
+        elif self.write_fixed:
+            raise BadInput("--write-fixed: says where to write; --checkpoint FILE says what to mend")
         if self.data is not None:
             found.append(ItemSource(self.data, base) if is_target(self.data) else dataset(self.data, base))
         return [*found, Machine(base), *common(self.classes, self.batch)]

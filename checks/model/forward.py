@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dldoctor import BatchSize, Finding, ForwardEnd, Place, Severity, SingleValues, Table, check
 from dldoctor.facts.model.frames import line_frame
-from dldoctor.facts.model.record import Place as Line
+from dldoctor.facts.model.records.forward import Place as Line
 from dldoctor.finding import Exhibit
 
 _DOING = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dldoctor import ClassesAsked, CodeFrame, Edit, Edits, Finding, LossProbe, ModelOutputs, Place, Severity, check
 from dldoctor.facts.model.frames import argument_frame, line_frame
-from dldoctor.facts.model.record import OutputEnd
+from dldoctor.facts.model.records.forward import OutputEnd
 
 #: losses that compare an output per class with a label
 _CLASSIFIES = frozenset(("cross_entropy", "nll_loss", "multi_margin_loss"))

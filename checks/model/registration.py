@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dldoctor import Finding, HiddenLayers, Place, Severity, check
 from dldoctor.facts.model.frames import line_frame
-from dldoctor.facts.model.record import HiddenLayer
+from dldoctor.facts.model.records.forward import HiddenLayer
 
 
 @check("MOD010", Severity.ERROR, Severity.WARNING, since="0.1")

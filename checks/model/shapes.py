@@ -21,7 +21,7 @@ from dldoctor import (
     check,
 )
 from dldoctor.facts.model.frames import argument_frame, line_frame
-from dldoctor.facts.model.record import ShapeFault
+from dldoctor.facts.model.records.forward import ShapeFault
 
 _AFTER = " (seen past a repair of an earlier failure that could have gone another way)"
 

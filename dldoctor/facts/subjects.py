@@ -152,6 +152,42 @@ class GpuMemoryAsked(Fact):
 
 
 @dataclass(frozen=True)
+class AmpAsked(Fact):
+    """`--amp`: the step runs under torch.autocast; `dtype` is `bfloat16` or `float16` (with a GradScaler then)."""
+
+    flag: ClassVar[str] = "--amp"
+
+    dtype: str
+
+
+@dataclass(frozen=True)
+class CheckpointAsked(Fact):
+    """`--checkpoint FILE`, and where `--write-fixed` puts one that loads."""
+
+    flag: ClassVar[str] = "--checkpoint FILE"
+    saved: ClassVar[bool] = False
+
+    file: Path
+    #: as the user wrote it
+    shown: str
+    write_fixed: Path | None = None
+
+
+@dataclass(frozen=True)
+class MemoryAsked(Fact):
+    """`--memory`: show where the memory of a training step goes, whether or not it fits."""
+
+    flag: ClassVar[str] = "--memory"
+
+
+@dataclass(frozen=True)
+class ExportAsked(Fact):
+    """`--export`: try torch.export."""
+
+    flag: ClassVar[str] = "--export"
+
+
+@dataclass(frozen=True)
 class ItemSource(UserObject):
     """`data.py:train_set`: a Dataset, a DataLoader, or a function that returns one."""
 

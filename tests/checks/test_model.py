@@ -24,17 +24,8 @@ from dldoctor import (
     ShapeMismatches,
     SingleValues,
 )
-from dldoctor.facts.model.record import (
-    Argument,
-    HiddenLayer,
-    LossCall,
-    LossRun,
-    OutputEnd,
-    Place,
-    ShapeFault,
-    SingleValue,
-    Step,
-)
+from dldoctor.facts.model.records.forward import Argument, HiddenLayer, OutputEnd, Place, ShapeFault, SingleValue, Step
+from dldoctor.facts.model.records.loss import LossCall, LossRun
 
 LINE = Place("net.py", 18, "        self.fc1 = nn.Linear(2000, 500)")
 FAULT = ShapeFault(

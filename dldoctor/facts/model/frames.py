@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dldoctor.facts.model.record import Argument, Place
+from dldoctor.facts.model.records.forward import Argument, Place
 from dldoctor.finding import CodeFrame
 
 

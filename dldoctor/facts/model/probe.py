@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 from dldoctor.fact import Fact, Unavailable
-from dldoctor.facts.model.record import Built, Forward, LossRun, StepMemory
+from dldoctor.facts.model.records.forward import Built, Forward, StateEntry
+from dldoctor.facts.model.records.loss import LossRun
+from dldoctor.facts.model.records.memory import StepMemory
 from dldoctor.facts.subjects import BatchSize, ItemSource, LossAsked, ModelTarget, TargetSpec
 from dldoctor.isolation import StackFrame
 from dldoctor.resources import Resources
@@ -37,6 +39,8 @@ class ModelProbe(Fact):
     stack: tuple[StackFrame, ...] = ()
     output: str = ""
     built: Built | None = None
+    #: the state_dict, in its order
+    state: tuple[StateEntry, ...] = ()
     build_failed: BuildFault | None = None
     forward: Forward | None = None
     loss: LossRun | None = None
@@ -44,6 +48,8 @@ class ModelProbe(Fact):
     trace: str = ""
     #: why forward can't be examined here, where that is so
     unexaminable: str = ""
+    #: (part, exception) where measuring a part failed by our own fault
+    failed: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def gather(
@@ -85,6 +91,19 @@ class ModelProbe(Fact):
             output=run.end.output[-4000:],
             **_parts(run.facts),
         )
+
+    def missing(self, part: str, why: str) -> NoReturn:
+        """Say why a part (`values`, `loss`, ...) is not there.
+
+        Raises:
+            RuntimeError: measuring it failed, by our own fault.
+            Unavailable: with the reason `why`, or that of the forward pass.
+        """
+        for name, error in self.failed:
+            if name == part:
+                raise RuntimeError(f"the network's {part} could not be measured: {error}")
+        self.forward_pass()
+        raise Unavailable(why)
 
     def forward_pass(self) -> Forward:
         """The forward pass.

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from dldoctor.facts.model.inside.recorder import Recorder
-from dldoctor.facts.model.record import Place
+from dldoctor.facts.model.records.forward import Place
 
 aten = torch.ops.aten
 #: a tensor of up to this many entries that depends on no input is computed for real

@@ -10,7 +10,7 @@ import torch
 
 from dldoctor.facts.model.inside import places
 from dldoctor.facts.model.inside.recorder import Recorder, what
-from dldoctor.facts.model.record import OutputEnd
+from dldoctor.facts.model.records.forward import OutputEnd
 
 #: names under which networks with several outputs hand out the one that is compared with the labels
 _MAIN = ("logits", "out", "output")

@@ -55,6 +55,7 @@ def examine(arguments: Mapping[str, Any], send: Send) -> None:
             send("build_failed", _build_fault(error))
         return
     send("built", dataclasses.asdict(_built(net, time.perf_counter() - started)))
+    send("state", [dataclasses.asdict(entry) for entry in _state(net)])
     if not specs:
         specs = _example_inputs(net, arguments["target"])
     send("phase", "forward")
@@ -84,6 +85,7 @@ class Examination:
         inputs.bind(net, specs, arguments["target"])
         self.net, self.specs, self.arguments, self.send = net, specs, arguments, send
         self.held = hidden.scan(net)
+        self.failed: list[tuple[str, str]] = []
 
     def forward(self, criterion: tuple[Any, str] | None, target: Any) -> None:
         """Run it, send what came out, then the loss, the memory and the trace."""
@@ -96,19 +98,39 @@ class Examination:
 
             self.send("trace", trace.record(self.net, self.specs, done, self.arguments["pysnooper"]))
         if criterion is not None and done.error is None and not done.rec.shapes:
-            from dldoctor.facts.model.inside import losses
-
-            self.send("phase", "loss")
-            ran = losses.run(criterion[0], self.arguments["loss"], criterion[1], done.rec, done.output, target)
-            if ran is not None:
-                self.send("loss", dataclasses.asdict(ran))
+            self.part("loss", lambda: self.loss(criterion, done, target))
         if self.arguments["batch"] and done.clean and done.mode == "fake":
-            from dldoctor.facts.model.inside import passes
+            self.part("memory", self.memory)
 
-            self.send("phase", "memory")
-            batch = self.arguments["batch"]
-            steps = [passes.measure_step(self.net, self.specs, size) for size in (batch, 2 * batch)]
-            self.send("memory", [dataclasses.asdict(step) for step in steps if step is not None])
+    def part(self, name: str, measure: Callable[[], Any]) -> None:
+        """Send what `measure` gives (records, or None for nothing); a failure of ours costs that part alone."""
+        self.send("phase", name)
+        try:
+            found = measure()
+        except Exception as error:
+            from dldoctor.facts.model.inside.passes import is_out_of_memory
+
+            if isinstance(error, UserError) or is_out_of_memory(error):
+                raise
+            at = frames_of(error.__traceback__)[-1:]
+            where = "".join(f" at {frame['path']}:{frame['line']}" for frame in at)
+            self.failed.append((name, f"{type(error).__name__}: {str(error)[:300]}{where}"))
+            self.send("failed", self.failed)
+            return
+        if found is not None:
+            self.send(name, [*map(dataclasses.asdict, found)] if isinstance(found, list) else dataclasses.asdict(found))
+
+    def loss(self, criterion: tuple[Any, str], done: Any, target: Any) -> Any:
+        from dldoctor.facts.model.inside import losses
+
+        return losses.run(criterion[0], self.arguments["loss"], criterion[1], done.rec, done.output, target)
+
+    def memory(self) -> Any:
+        from dldoctor.facts.model.inside import passes
+
+        batch = self.arguments["batch"]
+        steps = [passes.measure_step(self.net, self.specs, size) for size in (batch, 2 * batch)]
+        return [step for step in steps if step is not None]
 
     def best_pass(self) -> Any:
         """The pass to believe: without memory where that tells all, for real where values matter."""
@@ -147,7 +169,7 @@ class Examination:
 
     def described(self, done: Any) -> Any:
         from dldoctor.facts.model.inside import ends, hidden, passes, places, smallest
-        from dldoctor.facts.model.record import Forward
+        from dldoctor.facts.model.records.forward import Forward
 
         rec = done.rec
         faults = list(rec.faults)
@@ -219,7 +241,7 @@ def _built(net: Any, seconds: float) -> Any:
     import torch
 
     from dldoctor.facts.model.inside import places
-    from dldoctor.facts.model.record import Built
+    from dldoctor.facts.model.records.forward import Built
 
     parameters = [p for p in net.parameters() if not torch.nn.parameter.is_lazy(p)]
     trainable = [p for p in parameters if p.requires_grad]
@@ -239,6 +261,23 @@ def _built(net: Any, seconds: float) -> Any:
         sum(b.numel() * b.element_size() for b in net.buffers() if not torch.nn.parameter.is_lazy(b)),
         seconds,
     )
+
+
+def _state(net: Any) -> list[Any]:
+    import torch
+
+    from dldoctor.facts.model.records.forward import StateEntry
+
+    parameters = {name for name, _ in net.named_parameters(remove_duplicate=False)}
+    try:
+        found = net.state_dict()
+    except Exception:
+        return []  # a state_dict of the user's own making is none of forward's business
+    return [
+        StateEntry(name, tuple(value.shape), str(value.dtype).removeprefix("torch."), name in parameters)
+        for name, value in found.items()
+        if isinstance(value, torch.Tensor) and not torch.nn.parameter.is_lazy(value)
+    ]
 
 
 def _build_fault(error: BaseException) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from dldoctor.facts.model.inside import places
 from dldoctor.facts.model.inside.layers import fit
 from dldoctor.facts.model.inside.recorder import Producer, Recorder, first_tensor
-from dldoctor.facts.model.record import Step
+from dldoctor.facts.model.records.forward import Step
 
 
 def _words(text: str) -> frozenset[str]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from dldoctor.facts.model.inside import places
 from dldoctor.facts.model.inside.recorder import Recorder
-from dldoctor.facts.model.record import HiddenLayer
+from dldoctor.facts.model.records.forward import HiddenLayer
 
 _OWN = frozenset(vars(nn.Module())) | {places.MADE}
 _DEPTH = 3

@@ -13,7 +13,7 @@ from torch import nn
 
 from dldoctor.facts.model.inside import places
 from dldoctor.facts.model.inside.recorder import Recorder, what
-from dldoctor.facts.model.record import ShapeHint, SingleValue
+from dldoctor.facts.model.records.forward import ShapeHint, SingleValue
 
 _Conv = nn.modules.conv._ConvNd
 _ConvTranspose = nn.modules.conv._ConvTransposeNd

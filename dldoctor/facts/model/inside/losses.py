@@ -15,7 +15,8 @@ from dldoctor.facts.model.inside.ends import main_output
 from dldoctor.facts.model.inside.functions import Functions
 from dldoctor.facts.model.inside.inputs import Spec
 from dldoctor.facts.model.inside.recorder import Producer, Recorder
-from dldoctor.facts.model.record import LossCall, LossRun, Place
+from dldoctor.facts.model.records.forward import Place
+from dldoctor.facts.model.records.loss import LossCall, LossRun
 from dldoctor.facts.user_code import load, user_frames
 
 _SHORT = {

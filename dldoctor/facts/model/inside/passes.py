@@ -22,7 +22,8 @@ from dldoctor.facts.model.inside.functions import Functions
 from dldoctor.facts.model.inside.inputs import Spec, tensors
 from dldoctor.facts.model.inside.layers import before_call
 from dldoctor.facts.model.inside.recorder import Recorder
-from dldoctor.facts.model.record import ForwardFault, Place, StepMemory
+from dldoctor.facts.model.records.forward import ForwardFault, Place
+from dldoctor.facts.model.records.memory import StepMemory
 from dldoctor.facts.user_code import user_frames
 
 #: bytes that a real pass may take: parameters, gradients and as much again

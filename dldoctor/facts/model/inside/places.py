@@ -12,7 +12,7 @@ import sys
 import types
 from typing import Any
 
-from dldoctor.facts.model.record import Argument, Place
+from dldoctor.facts.model.records.forward import Argument, Place
 from dldoctor.facts.user_code import is_users, shorten
 
 #: where a module was made, kept in its `__dict__` so that copies of it keep it, too

@@ -11,7 +11,7 @@ import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from dldoctor.facts.model.inside import places
-from dldoctor.facts.model.record import (
+from dldoctor.facts.model.records.forward import (
     Argument,
     ForwardFault,
     Layer,

@@ -1,4 +1,4 @@
-"""What the child measures on a network, as plain records; both sides of the pipe know these types."""
+"""What a pass through a network shows."""
 
 from __future__ import annotations
 
@@ -186,6 +186,17 @@ class Built:
 
 
 @dataclass(frozen=True)
+class StateEntry:
+    """One entry of the network's state_dict."""
+
+    name: str
+    shape: Sides
+    dtype: str
+    #: False for a buffer
+    parameter: bool
+
+
+@dataclass(frozen=True)
 class Forward:
     """One forward pass in training mode, on tensors without memory where that was possible."""
 
@@ -209,49 +220,3 @@ class Forward:
     #: registered layers with parameters that were not reached
     unreached: tuple[str, ...]
     seconds: float
-
-
-@dataclass(frozen=True)
-class LossCall:
-    """One call of a loss function, as it arrived there; shapes with the batch axis."""
-
-    function: str
-    input_shape: Sides
-    input_dtype: str
-    target_shape: Sides
-    target_dtype: str
-    #: what made the input: `softmax`, `log_softmax`, `sigmoid`, `log`, ... or ``
-    input_is: str
-    #: True when that was the network's own last operation
-    in_model: bool
-    layer: str
-    #: the user's line: of that operation, or of the call
-    place: Place | None
-
-
-@dataclass(frozen=True)
-class LossRun:
-    """The criterion, run forward and backward on real tensors of the network's output shape."""
-
-    name: str
-    #: the user's own, from a file
-    custom: bool
-    calls: tuple[LossCall, ...]
-    #: whether the target's shape was told (by --target or an item) rather than derived from the output
-    target_told: bool
-    batch: int
-    #: type and text of the exception, empty when it ran
-    error: str
-    place: Place | None
-    value: float | None
-
-
-@dataclass(frozen=True)
-class StepMemory:
-    """Live bytes of one training step at one batch size, parameters and optimizer not counted."""
-
-    batch: int
-    peak: int
-    #: live at the end of forward: inputs, outputs, and what backward needs
-    activations: int
-    gradients: int

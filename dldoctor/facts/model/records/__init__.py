@@ -1,0 +1,1 @@
+"""What the child measures on a network, as plain records; both sides of the pipe know these types."""
