@@ -37,6 +37,7 @@ from dldoctor.options import (
     dataset,
     existing_file,
     is_target,
+    new_file,
     pairs,
     parse_bytes,
     parse_input,
@@ -170,7 +171,8 @@ class ModelRequest(Request):
             found.append(ExportAsked())
         if self.checkpoint is not None:
             file = existing_file(self.checkpoint, base, "--checkpoint")
-            found.append(CheckpointAsked(file, self.checkpoint, base / self.write_fixed if self.write_fixed else None))
+            fixed = new_file(self.write_fixed, base, "--write-fixed") if self.write_fixed else None
+            found.append(CheckpointAsked(file, self.checkpoint, fixed))
         elif self.write_fixed:
             raise BadInput("--write-fixed: says where to write; --checkpoint FILE says what to mend")
         if self.data is not None:

@@ -7,7 +7,15 @@ from typing import Self
 
 from dldoctor.fact import Fact, Unavailable
 from dldoctor.facts.model.probe import BuildFault, ModelProbe
-from dldoctor.facts.model.records.forward import ForwardFault, HiddenLayer, Layer, OutputEnd, ShapeFault, SingleValue
+from dldoctor.facts.model.records.forward import (
+    ForwardFault,
+    HiddenLayer,
+    Layer,
+    OutputEnd,
+    ShapeFault,
+    SingleValue,
+    StateEntry,
+)
 from dldoctor.facts.subjects import ModelTarget
 from dldoctor.finding import Exhibit, Listing, Table
 from dldoctor.isolation import StackFrame
@@ -165,6 +173,19 @@ class ModelOutputs(Fact):
             else next((out for out in outputs if out.name in ("logits", "out", "output")), None)
         )
         return cls(outputs, main)
+
+
+@dataclass(frozen=True)
+class NetworkState(Fact):
+    """The network's state_dict: names, shapes and dtypes, in its order."""
+
+    entries: tuple[StateEntry, ...]
+
+    @classmethod
+    def gather(cls, probe: ModelProbe) -> Self:
+        if not probe.state:
+            raise Unavailable("the network could not be built" if probe.built is None else "its state_dict is empty")
+        return cls(probe.state)
 
 
 @dataclass(frozen=True)
