@@ -24,11 +24,17 @@ def write_asked(outcome: Outcome, resources: Resources) -> Outcome:
     Raises:
         BadInput: the file can't be written; what was there is as it was.
     """
+    from dldoctor.facts.subjects import CheckpointAsked
     from dldoctor.finding import RenameKeys
 
+    asked = next((fact for fact in outcome.facts if isinstance(fact, CheckpointAsked)), None)
+    if asked is None or asked.write_fixed is None:
+        return outcome
     fixes = [entry.finding.fix for entry in outcome.entries]
     notes = [_written(fix, outcome.root, resources) for fix in fixes if isinstance(fix, RenameKeys) and fix.target]
-    return dataclasses.replace(outcome, notes=(*outcome.notes, *notes)) if notes else outcome
+    if not notes:
+        notes = [f"{asked.write_fixed} was not written: no renaming of the keys of {asked.shown} was found"]
+    return dataclasses.replace(outcome, notes=(*outcome.notes, *notes))
 
 
 def _written(fix: RenameKeys, root: Path, resources: Resources) -> str:

@@ -10,7 +10,7 @@ from dldoctor.fact import Fact, Unavailable
 from dldoctor.facts.model.records.forward import Built, Forward, StateEntry
 from dldoctor.facts.model.records.loss import LossRun
 from dldoctor.facts.model.records.memory import StepMemory
-from dldoctor.facts.subjects import BatchSize, ItemSource, LossAsked, ModelTarget, TargetSpec
+from dldoctor.facts.subjects import BatchSize, CheckpointAsked, ItemSource, LossAsked, ModelTarget, TargetSpec
 from dldoctor.isolation import StackFrame
 from dldoctor.resources import Resources
 
@@ -59,6 +59,7 @@ class ModelProbe(Fact):
         compare: TargetSpec | None,
         items: ItemSource | None,
         batch: BatchSize | None,
+        checkpoint: CheckpointAsked | None,
         resources: Resources,
     ) -> Self:
         from dldoctor.fileform import to_plain
@@ -75,6 +76,8 @@ class ModelProbe(Fact):
                 "compare": to_plain(compare) if compare else None,
                 "items": to_plain(items) | {"folder": str(items.folder.resolve())} if items else None,
                 "batch": batch.size if batch else None,
+                # a checkpoint can be compared with a network whose forward nobody described
+                "weights_alone": checkpoint is not None,
                 "trace": target.trace,
                 "pysnooper": _pysnooper(target.trace),
             },
