@@ -84,13 +84,17 @@ class ModelProbe(Fact):
             resources,
             environment={"CUDA_VISIBLE_DEVICES": "", "PYTORCH_JIT": "0", "TORCHDYNAMO_DISABLE": "1"},
         )
+        stack, detail = _users(run.end.stack, target.folder), run.end.detail
         if run.end.kind == "exception":
-            raise RuntimeError(f"the child failed in {run.facts.get('phase', 'start')}: {run.end.detail}")
+            innermost = run.end.stack[-1] if run.end.stack else None
+            if not stack or innermost is None or Path(target.folder, innermost.path).name != Path(stack[-1].path).name:
+                raise RuntimeError(f"the child failed in {run.facts.get('phase', 'start')}: {detail}")
+            detail = f"raised {detail}"  # a BaseException of the user's own: no except Exception stops it
         return cls(
             phase=run.facts.get("phase", "start"),
             end=run.end.kind,
-            end_detail=run.end.detail,
-            stack=_users(run.end.stack, target.folder),
+            end_detail=detail,
+            stack=stack,
             output=run.end.output[-4000:],
             **_parts(run.facts),
         )
