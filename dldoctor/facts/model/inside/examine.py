@@ -19,7 +19,7 @@ BATCH = 2
 def examine(arguments: Mapping[str, Any], send: Send) -> None:
     """See `dldoctor.facts.model.probe.ModelProbe.gather` for the arguments and what is sent."""
     send("phase", "start")
-    runtime.prepare()
+    runtime.prepare(compiler=arguments["export"])
     import torch
 
     from dldoctor.facts.model.inside import losses, places
@@ -110,6 +110,9 @@ class Examination:
         if self.arguments["batch"] and done.clean and done.mode == "fake":
             self.part("memory", self.memory)
 
+        if self.arguments["export"] and done.error is None:
+            self.part("export", self.export)
+
     def part(self, name: str, measure: Callable[[], Any]) -> None:
         """Send what `measure` gives (records, or None for nothing); a failure of ours costs that part alone."""
         self.send("phase", name)
@@ -132,6 +135,11 @@ class Examination:
         from dldoctor.facts.model.inside import losses
 
         return losses.run(criterion[0], self.arguments["loss"], criterion[1], done.rec, done.output, target)
+
+    def export(self) -> Any:
+        from dldoctor.facts.model.inside import export
+
+        return export.run(self.net, self.specs)
 
     def memory(self) -> Any:
         from dldoctor.facts.model.inside import passes
