@@ -188,7 +188,8 @@ class Examination:
         from dldoctor.facts.model.records.forward import Forward
 
         rec = done.rec
-        faults = list(rec.faults)
+        advice = smallest.advised(self.net, self.specs, BATCH, done) if done.error is None else ""
+        faults = [dataclasses.replace(fault, advice=advice or fault.advice) for fault in rec.faults]
         if done.error is not None:
             faults.append(passes.final_fault(done))
         reached = set(rec.rows)
