@@ -10,7 +10,18 @@ from dldoctor.fact import Fact, Unavailable
 from dldoctor.facts.model.records.forward import Built, Forward, StateEntry
 from dldoctor.facts.model.records.loss import LossRun
 from dldoctor.facts.model.records.memory import StepMemory
-from dldoctor.facts.subjects import BatchSize, ItemSource, LossAsked, ModelTarget, TargetSpec
+from dldoctor.facts.machine.gpu import PlannedCard
+from dldoctor.facts.subjects import (
+    AmpAsked,
+    BatchSize,
+    CudnnBenchmarkAsked,
+    ItemSource,
+    LossAsked,
+    MemoryAsked,
+    ModelTarget,
+    OptimizerAsked,
+    TargetSpec,
+)
 from dldoctor.isolation import StackFrame
 from dldoctor.resources import Resources
 
@@ -44,7 +55,7 @@ class ModelProbe(Fact):
     build_failed: BuildFault | None = None
     forward: Forward | None = None
     loss: LossRun | None = None
-    memory: tuple[StepMemory, ...] = ()
+    memory: StepMemory | None = None
     trace: str = ""
     #: why forward can't be examined here, where that is so
     unexaminable: str = ""
@@ -59,6 +70,11 @@ class ModelProbe(Fact):
         compare: TargetSpec | None,
         items: ItemSource | None,
         batch: BatchSize | None,
+        optimizer: OptimizerAsked | None,
+        amp: AmpAsked | None,
+        memory: MemoryAsked | None,
+        benchmark: CudnnBenchmarkAsked | None,
+        card: PlannedCard | None,
         resources: Resources,
     ) -> Self:
         from dldoctor.fileform import to_plain
@@ -74,7 +90,7 @@ class ModelProbe(Fact):
                 "loss": loss.name if loss else "",
                 "compare": to_plain(compare) if compare else None,
                 "items": to_plain(items) | {"folder": str(items.folder.resolve())} if items else None,
-                "batch": batch.size if batch else None,
+                "memory": memory_ask(batch, optimizer, amp, memory, benchmark, card, resources),
                 "trace": target.trace,
                 "pysnooper": _pysnooper(target.trace),
             },
@@ -116,6 +132,30 @@ class ModelProbe(Fact):
         if self.unexaminable:
             raise Unavailable(f"forward can't be examined: {self.unexaminable}")
         raise Unavailable("the network's forward did not run")
+
+
+def memory_ask(
+    batch: BatchSize | None,
+    optimizer: OptimizerAsked | None,
+    amp: AmpAsked | None,
+    memory: MemoryAsked | None,
+    benchmark: CudnnBenchmarkAsked | None,
+    card: PlannedCard | None,
+    resources: Resources,
+) -> dict[str, Any] | None:
+    """What is asked about a step's memory; None where nobody would use the answer."""
+    if memory is None and (batch is None or card is None):
+        return None
+    return {
+        "batch": batch.size if batch else None,
+        "optimizer": optimizer.name if optimizer else "",
+        "amp": amp.dtype if amp else "",
+        "benchmark": benchmark is not None,
+        "card": card.bytes if card else None,
+        "context": memory.context if memory else None,
+        "savings": (memory.savings if memory else None),
+        "seconds": resources.time_limit / 2,
+    }
 
 
 def _parts(sent: dict[str, Any]) -> dict[str, Any]:
