@@ -93,7 +93,8 @@ def _note(step: StepMemory, batch: int) -> str:
 
 def _notes(step: StepMemory) -> Iterator[str]:
     if step.batch_assumed:
-        yield f"batch {step.batch} {'is the largest that fits' if step.fits == 'yes' else 'stood in'}, --batch names another"
+        why = "is the largest that surely fits" if step.fits == "yes" else "stood in"
+        yield f"batch {step.batch} {why}, --batch names another"
     if step.loss_assumed:
         yield f"{step.loss} stood in for the loss, --loss names another"
     if step.optimizer_assumed:

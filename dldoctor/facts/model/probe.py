@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
 
 from dldoctor.fact import Fact, Unavailable
+from dldoctor.facts.machine.gpu import PlannedCard
 from dldoctor.facts.model.records.forward import Built, Forward, StateEntry
 from dldoctor.facts.model.records.loss import LossRun
 from dldoctor.facts.model.records.memory import StepMemory
-from dldoctor.facts.machine.gpu import PlannedCard
 from dldoctor.facts.subjects import (
     AmpAsked,
     BatchSize,

@@ -39,7 +39,9 @@ def find(net: torch.nn.Module, held: Mapping[str, int]) -> Blocks | None:
             most = size
             best = Blocks(tuple(m for _, m in outer), f"{len(outer)} {kind.__name__} blocks")
     flat = max(
-        ((_below(held, path), path, m) for path, m in net.named_modules() if _is_flat(m)), default=None, key=lambda x: x[0]
+        ((_below(held, path), path, m) for path, m in net.named_modules() if _is_flat(m)),
+        default=None,
+        key=lambda x: x[0],
     )
     if flat is not None and flat[0] > 1.2 * most:
         pieces = max(2, round(len(flat[2]) ** 0.5))

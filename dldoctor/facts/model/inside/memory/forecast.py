@@ -167,9 +167,7 @@ class _Forecast:
     def range(self, trace: Trace) -> tuple[int, int, int, tuple[str, ...]]:
         """The low end, what is most likely, the high end; and what makes the range wide."""
         total = self.peak_of(trace)
-        tried = [
-            replay.replay(trace, Card(self.ask.benchmark, share)).reserved + self.context for share in _WORKSPACES
-        ]
+        tried = [replay.replay(trace, Card(self.ask.benchmark, share)).reserved + self.context for share in _WORKSPACES]
         low, high, doubts = min(*tried, total) * LOW, max(*tried, total) * HIGH, []
         if max(tried) - min(tried) > 0.05 * total:
             doubts.append("cuDNN chooses its workspaces itself")

@@ -1,9 +1,10 @@
-"""Takes the way that torch takes on a GPU, where it chooses by device: attention, dropout, recurrent layers, autocast."""
+"""Takes the way that torch takes on a GPU where it chooses by device: attention, dropout, recurrence, autocast."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -204,14 +205,17 @@ def _autocast_on_cpu(self: Any, device_type: str, dtype: Any = None, *args: Any,
 # --- autocast --------------------------------------------------------------------------------------------------------
 
 #: what autocast computes in float32 on a GPU and leaves alone on a CPU
-_IN_FLOAT32 = (
-    "acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan softplus layer_norm "
-    "native_layer_norm group_norm cosine_similarity poisson_nll_loss cosine_embedding_loss nll_loss nll_loss2d "
-    "hinge_embedding_loss kl_div l1_loss smooth_l1_loss huber_loss mse_loss margin_ranking_loss soft_margin_loss "
-    "triplet_margin_loss binary_cross_entropy_with_logits cdist logsumexp upsample_nearest2d upsample_bilinear2d "
-    "upsample_bicubic2d cumprod cumsum sum.dim_IntList sum prod softmax.int log_softmax.int norm.ScalarOpt_dim "
-    "pow.Tensor_Scalar pow.Tensor_Tensor"
-).split()
+_IN_FLOAT32 = re.findall(
+    r"\S+",
+    """
+    acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan softplus layer_norm
+    native_layer_norm group_norm cosine_similarity poisson_nll_loss cosine_embedding_loss nll_loss nll_loss2d
+    hinge_embedding_loss kl_div l1_loss smooth_l1_loss huber_loss mse_loss margin_ranking_loss soft_margin_loss
+    triplet_margin_loss binary_cross_entropy_with_logits cdist logsumexp upsample_nearest2d upsample_bilinear2d
+    upsample_bicubic2d cumprod cumsum sum.dim_IntList sum prod softmax.int log_softmax.int norm.ScalarOpt_dim
+    pow.Tensor_Scalar pow.Tensor_Tensor
+    """,
+)
 
 
 @contextlib.contextmanager

@@ -113,7 +113,10 @@ class ByRule(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # it answers no loss
         for group in self.param_groups:
             for parameter in group["params"]:
-                if parameter.grad is not None and parameter not in self.state:
+                if parameter.grad is None:
+                    continue
+                torch.empty_like(parameter)  # the update, while it is computed
+                if parameter not in self.state:
                     self.state[parameter] = {
                         str(i): torch.empty(size, dtype=torch.uint8) for i, size in enumerate(self.rule(parameter))
                     }

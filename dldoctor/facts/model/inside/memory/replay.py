@@ -185,7 +185,7 @@ class _Player:
         return max(scratch, trial)
 
 
-def replay(trace: Trace, card: Card = Card(), limit: int | None = None) -> Peak:  # noqa: B008  # it is immutable
+def replay(trace: Trace, card: Card = Card(), limit: int | None = None) -> Peak:  # it is immutable
     """Two steps: the second finds the optimizer's state where the first left it.
 
     Raises:

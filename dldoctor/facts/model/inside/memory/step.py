@@ -61,6 +61,8 @@ def run(plan: Plan, batch: int) -> Traced:
         CannotPredict: the step depends on values, or fails.
     """
     net = plan.net
+    if any(torch.nn.parameter.is_lazy(tensor) for tensor in (*net.parameters(), *net.buffers())):
+        raise CannotPredict("its lazy layers have no shapes before a first batch went through them")
     rec = Recorder(net, batch, repair=False, counting=False)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     tape = Tape(rec, mode, batch, plan.deadline)
@@ -90,7 +92,8 @@ def run(plan: Plan, batch: int) -> Traced:
 def _reason(error: Exception, batch: int) -> str:
     text = str(error).strip().splitlines()
     said = f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
-    if isinstance(error, NeedsValues) or type(error).__module__.startswith(("torch._subclasses", "torch.fx")):
+    library = type(error).__module__.startswith(("torch._subclasses", "torch.fx"))
+    if isinstance(error, NeedsValues) or library or "numpy()" in said:
         return f"the step needs values, which tensors without memory do not have ({said})"
     return f"the step fails at batch {batch} on tensors without memory ({said})"
 
@@ -112,7 +115,8 @@ def _from_the_leaves(module: torch.nn.Module, path: str) -> Iterator[tuple[str, 
 
 def _step(plan: Plan, batch: int, tape: Tape, path: gpu_path.GpuPath) -> tuple[str, bool]:
     trainable = [p for p in plan.net.parameters() if p.requires_grad]
-    optimizer = plan.optimizer(trainable) if trainable else None
+    with tape:
+        optimizer = plan.optimizer(trainable) if trainable else None
     owners = {id(p): name.rpartition(".")[0] for name, p in plan.net.named_parameters()}
     said, trained = "", False
     for _ in range(plan.accumulate):
