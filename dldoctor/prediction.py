@@ -15,7 +15,8 @@ from dldoctor.examine import from_table
 from dldoctor.fact import BadInput, Fact, Unavailable
 from dldoctor.facts.machine.gpu import GpuState, PlannedCard
 from dldoctor.facts.model.memory import MemoryPlan
-from dldoctor.facts.model.probe import ModelProbe, memory_ask
+from dldoctor.facts.model.probe import ModelProbe
+from dldoctor.facts.model.question import MemoryQuestion
 from dldoctor.facts.model.records.memory import LayerMemory, Saving, StepMemory, Verdict
 from dldoctor.facts.subjects import (
     AmpAsked,
@@ -182,18 +183,17 @@ def _here(model: Any, loss: Any, request: ModelRequest, seeds: Sequence[Fact], r
     def seed(kind: type[_F]) -> _F | None:
         return next((fact for fact in seeds if isinstance(fact, kind)), None)
 
-    asked = memory_ask(
+    question = MemoryQuestion.gather(
         seed(BatchSize),
         seed(OptimizerAsked),
         seed(AmpAsked),
-        seed(MemoryAsked),
         seed(CudnnBenchmarkAsked),
+        seed(MemoryAsked),
         _card(seed(GpuMemoryAsked)),
-        resources,
     )
+    ask = forecast.Ask(**dataclasses.asdict(question), seconds=resources.time_limit / 2)
     target, told = seed(TargetSpec), seed(ModelTarget)
     assert told is not None  # every request has one
-    assert asked is not None  # MemoryAsked is among the seeds
     if not told.inputs:
         raise BadInput('input: say what one sample looks like, without the batch axis: "3x224x224" or "128:int64"')
     try:
@@ -203,7 +203,7 @@ def _here(model: Any, loss: Any, request: ModelRequest, seeds: Sequence[Fact], r
         inputs.bind(net, specs, "model")
         compared = inputs.asked([dataclasses.asdict(target)])[0] if target is not None else None
         with _quietly():
-            return forecast.forecast(net, specs, criterion, compared, forecast.Ask(**asked))
+            return forecast.forecast(net, specs, criterion, compared, ask)
     except UserError as error:
         raise BadInput(str(error)) from None
 

@@ -7,21 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
 
 from dldoctor.fact import Fact, Unavailable
-from dldoctor.facts.machine.gpu import PlannedCard
+from dldoctor.facts.model.question import MemoryQuestion
 from dldoctor.facts.model.records.forward import Built, Forward, StateEntry
 from dldoctor.facts.model.records.loss import LossRun
 from dldoctor.facts.model.records.memory import StepMemory
-from dldoctor.facts.subjects import (
-    AmpAsked,
-    BatchSize,
-    CudnnBenchmarkAsked,
-    ItemSource,
-    LossAsked,
-    MemoryAsked,
-    ModelTarget,
-    OptimizerAsked,
-    TargetSpec,
-)
+from dldoctor.facts.subjects import CheckpointAsked, ItemSource, LossAsked, ModelTarget, TargetSpec
 from dldoctor.isolation import StackFrame
 from dldoctor.resources import Resources
 
@@ -69,12 +59,8 @@ class ModelProbe(Fact):
         loss: LossAsked | None,
         compare: TargetSpec | None,
         items: ItemSource | None,
-        batch: BatchSize | None,
-        optimizer: OptimizerAsked | None,
-        amp: AmpAsked | None,
-        memory: MemoryAsked | None,
-        benchmark: CudnnBenchmarkAsked | None,
-        card: PlannedCard | None,
+        memory: MemoryQuestion | None,
+        checkpoint: CheckpointAsked | None,
         resources: Resources,
     ) -> Self:
         from dldoctor.fileform import to_plain
@@ -90,20 +76,26 @@ class ModelProbe(Fact):
                 "loss": loss.name if loss else "",
                 "compare": to_plain(compare) if compare else None,
                 "items": to_plain(items) | {"folder": str(items.folder.resolve())} if items else None,
-                "memory": memory_ask(batch, optimizer, amp, memory, benchmark, card, resources),
+                "memory": {**to_plain(memory), "seconds": resources.time_limit / 2} if memory else None,
+                # a checkpoint can be compared with a network whose forward nobody described
+                "weights_alone": checkpoint is not None,
                 "trace": target.trace,
                 "pysnooper": _pysnooper(target.trace),
             },
             resources,
             environment={"CUDA_VISIBLE_DEVICES": "", "PYTORCH_JIT": "0", "TORCHDYNAMO_DISABLE": "1"},
         )
+        stack, detail = _users(run.end.stack, target.folder), run.end.detail
         if run.end.kind == "exception":
-            raise RuntimeError(f"the child failed in {run.facts.get('phase', 'start')}: {run.end.detail}")
+            innermost = run.end.stack[-1] if run.end.stack else None
+            if not stack or innermost is None or Path(target.folder, innermost.path).name != Path(stack[-1].path).name:
+                raise RuntimeError(f"the child failed in {run.facts.get('phase', 'start')}: {detail}")
+            detail = f"raised {detail}"  # a BaseException of the user's own: no except Exception stops it
         return cls(
             phase=run.facts.get("phase", "start"),
             end=run.end.kind,
-            end_detail=run.end.detail,
-            stack=_users(run.end.stack, target.folder),
+            end_detail=detail,
+            stack=stack,
             output=run.end.output[-4000:],
             **_parts(run.facts),
         )
@@ -132,30 +124,6 @@ class ModelProbe(Fact):
         if self.unexaminable:
             raise Unavailable(f"forward can't be examined: {self.unexaminable}")
         raise Unavailable("the network's forward did not run")
-
-
-def memory_ask(
-    batch: BatchSize | None,
-    optimizer: OptimizerAsked | None,
-    amp: AmpAsked | None,
-    memory: MemoryAsked | None,
-    benchmark: CudnnBenchmarkAsked | None,
-    card: PlannedCard | None,
-    resources: Resources,
-) -> dict[str, Any] | None:
-    """What is asked about a step's memory; None where nobody would use the answer."""
-    if memory is None and (batch is None or card is None):
-        return None
-    return {
-        "batch": batch.size if batch else None,
-        "optimizer": optimizer.name if optimizer else "",
-        "amp": amp.dtype if amp else "",
-        "benchmark": benchmark is not None,
-        "card": card.bytes if card else None,
-        "context": memory.context if memory else None,
-        "savings": (memory.savings if memory else None),
-        "seconds": resources.time_limit / 2,
-    }
 
 
 def _parts(sent: dict[str, Any]) -> dict[str, Any]:

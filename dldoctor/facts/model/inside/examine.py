@@ -57,7 +57,15 @@ def examine(arguments: Mapping[str, Any], send: Send) -> None:
     send("built", dataclasses.asdict(_built(net, time.perf_counter() - started)))
     send("state", [dataclasses.asdict(entry) for entry in _state(net)])
     if not specs:
-        specs = _example_inputs(net, arguments["target"])
+        specs = _example_inputs(net)
+        if not specs and arguments["weights_alone"]:
+            send("unexaminable", "that needs --input")
+            return
+        if not specs:
+            raise UserError(
+                f"{arguments['target']}: say what one sample looks like, without the batch axis: --input 3x224x224 "
+                "(or 128:int64 for token ids), or --data data.py:train_set"
+            )
     send("phase", "forward")
     Examination(net, specs, arguments, send).forward(criterion, target)
 
@@ -224,7 +232,8 @@ def _specs(arguments: Mapping[str, Any]) -> tuple[Any, Any]:
     return specs, target
 
 
-def _example_inputs(net: Any, target: str) -> tuple[Any, ...]:
+def _example_inputs(net: Any) -> tuple[Any, ...]:
+    """What Lightning modules say of their input; nothing for others."""
     import torch
 
     from dldoctor.facts.model.inside.inputs import Spec
@@ -232,10 +241,7 @@ def _example_inputs(net: Any, target: str) -> tuple[Any, ...]:
     example = getattr(net, "example_input_array", None)
     if isinstance(example, torch.Tensor) and example.dim() > 0:
         return (Spec(tuple(example.shape[1:]), str(example.dtype).removeprefix("torch.")),)
-    raise UserError(
-        f"{target}: say what one sample looks like, without the batch axis: --input 3x224x224 "
-        "(or 128:int64 for token ids), or --data data.py:train_set"
-    )
+    return ()
 
 
 def _built(net: Any, seconds: float) -> Any:
