@@ -146,7 +146,9 @@ class _Forecast:
             low=low,
             high=high,
             by_category=_categories(by_purpose, peak, self.context),
-            by_layer=tuple(LayerMemory(path, what(modules[path]), size) for size, path in layers if path in modules),
+            by_layer=tuple(
+                LayerMemory(path, what(modules[path]), size) for size, path in layers if path in modules and size >= MIB
+            ),
             batches=self.table(),
             card=ask.card,
             fits=verdict,
@@ -225,8 +227,8 @@ class _Forecast:
         if micro:
             times = self.batch // micro
             add(f"{times} micro-batches of {micro}, accumulated", dataclasses.replace(plan, accumulate=2), micro)
-        least = self.peak_of(self.batches.at(self.batch))
-        return tuple(saving for saving in found if saving.peak < least)
+        worth = 0.99 * self.peak_of(self.batches.at(self.batch))
+        return tuple(saving for saving in found if saving.peak < worth)
 
     def micro_batch(self) -> int:
         """The largest part of the batch that fits; half of it where all fits or no card is known."""

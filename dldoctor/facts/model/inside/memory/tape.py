@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
 import weakref
@@ -130,6 +131,12 @@ class Tape(Ops):  # type: ignore[no-untyped-call]  # torch ships no type for it
         self._watches.clear()
         self.known.clear()
         self.held = None
+        # In what order several are freed at once is chance (autocast's cache), and makes no difference.
+        events: list[tuple[int, int, int]] = []
+        for freeing, run in itertools.groupby(self.trace.events, lambda event: event[0] == Event.FREE):
+            together = list(run)
+            events += sorted(together) if freeing else together
+        self.trace.events = events
         return self.trace
 
 
