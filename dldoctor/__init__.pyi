@@ -64,6 +64,7 @@ from .facts.model.export import ExportRun as ExportRun
 from .facts.model.head import ModelHead as ModelHead
 from .facts.model.losses import LossProbe as LossProbe
 from .facts.model.memory import MemoryDemand as MemoryDemand
+from .facts.model.memory import MemoryPlan as MemoryPlan
 from .facts.model.probe import ModelProbe as ModelProbe
 from .facts.model.views import ForwardEnd as ForwardEnd
 from .facts.model.views import ForwardTrace as ForwardTrace
@@ -114,6 +115,8 @@ from .isolation import ChildEnd as ChildEnd
 from .isolation import StackFrame as StackFrame
 from .outcome import Entry as Entry
 from .outcome import Outcome as Outcome
+from .prediction import MemoryPrediction as MemoryPrediction
+from .prediction import predict_memory as predict_memory
 from .registry import Check as Check
 from .registry import check as check
 from .report import Report as Report

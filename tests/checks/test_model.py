@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from dldoctor.checks.losses import softmax_before_cross_entropy, wrong_target_dtype, wrong_target_shape
 from dldoctor.checks.model.forward import batchnorm_single_value
-from dldoctor.checks.model.memory import will_not_fit
 from dldoctor.checks.model.outputs import classes_mismatch, softmax_in_model
 from dldoctor.checks.model.registration import unregistered_layers
 from dldoctor.checks.model.shapes import linear_in_features_mismatch
@@ -17,9 +16,7 @@ from dldoctor import (
     Finding,
     HiddenLayers,
     LossProbe,
-    MemoryDemand,
     ModelOutputs,
-    PlannedCard,
     Severity,
     ShapeMismatches,
     SingleValues,
@@ -154,27 +151,3 @@ HIDDEN = HiddenLayer("blocks", "", "list", 3, "Linear", 300, 300, True, False, L
 def test_layers_hidden_on_purpose_are_left_alone(layer: HiddenLayer, severity: Severity | None) -> None:
     found = list(unregistered_layers(HiddenLayers((layer,), complete=True)))
     assert [finding.severity for finding in found] == ([severity] if severity else [])
-
-
-def demand(activations: int) -> MemoryDemand:
-    per_sample = activations // 8
-    return MemoryDemand(8, 1 << 28, 0, 1 << 28, 1 << 29, activations, 0, per_sample, "adam", False, 1 << 30)
-
-
-@pytest.mark.parametrize(
-    ("activations", "severity"),
-    [(1 << 30, None), (5 << 30, Severity.WARNING), (12 << 30, Severity.ERROR)],
-)
-def test_memory_is_an_error_only_when_the_least_estimate_is_too_much(
-    activations: int, severity: Severity | None
-) -> None:
-    found = list(will_not_fit(demand(activations), PlannedCard(8 << 30, "--gpu-memory")))
-    assert [finding.severity for finding in found] == ([severity] if severity else [])
-
-
-def test_the_largest_batch_said_fits_by_the_greatest_estimate() -> None:
-    (finding,) = will_not_fit(demand(12 << 30), PlannedCard(8 << 30, "--gpu-memory"))
-    fits = int(finding.evidence["largest_batch"])
-    assert fits == 3
-    smaller = replace(demand(12 << 30), batch=fits)
-    assert not list(will_not_fit(smaller, PlannedCard(8 << 30, "--gpu-memory")))
