@@ -56,6 +56,10 @@ from .facts.machine.memory import SharedMemory as SharedMemory
 from .facts.machine.packages import TorchInstall as TorchInstall
 from .facts.machine.ports import Port as Port
 from .facts.machine.processors import Processors as Processors
+from .facts.model.graph import Gradients as Gradients
+from .facts.model.graph import Registered as Registered
+from .facts.model.graph import Widths as Widths
+from .facts.model.graph import Wiring as Wiring
 from .facts.model.head import ModelHead as ModelHead
 from .facts.model.losses import LossProbe as LossProbe
 from .facts.model.memory import MemoryDemand as MemoryDemand

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from dldoctor.fact import Fact, Unavailable
 from dldoctor.facts.model.records.forward import Built, Forward, StateEntry
+from dldoctor.facts.model.records.graph import Graph, Registration
 from dldoctor.facts.model.records.loss import LossRun
 from dldoctor.facts.model.records.memory import StepMemory
 from dldoctor.facts.subjects import BatchSize, ItemSource, LossAsked, ModelTarget, TargetSpec
@@ -43,6 +44,8 @@ class ModelProbe(Fact):
     state: tuple[StateEntry, ...] = ()
     build_failed: BuildFault | None = None
     forward: Forward | None = None
+    registration: Registration | None = None
+    graph: Graph | None = None
     loss: LossRun | None = None
     memory: tuple[StepMemory, ...] = ()
     trace: str = ""

@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import (
 from dldoctor.facts.model.inside import places
 from dldoctor.facts.model.inside.dispatch import LiveBytes, NeedsValues, Ops, tensors_in
 from dldoctor.facts.model.inside.functions import Functions
+from dldoctor.facts.model.inside.hidden import plain_tensors
 from dldoctor.facts.model.inside.inputs import Spec, tensors
 from dldoctor.facts.model.inside.layers import before_call
 from dldoctor.facts.model.inside.recorder import Recorder
@@ -77,6 +78,7 @@ def run(
     net.train(training)
     places.made_lately.clear()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(kept(net))
         mode = FakeTensorMode(allow_non_fake_inputs=True) if fake else None
         if mode is not None:
             stack.enter_context(faked(net, mode))
@@ -84,7 +86,9 @@ def run(
         args, kwargs = tensors(specs, batch, values=not fake)
         for tensor in tensors_in((args, kwargs)):
             rec.inputs[tensor] = True
+        rec.flow.begin(net, plain_tensors(net))
         stack.enter_context(rec.watching(before_call))
+        stack.enter_context(rec.flow.watching())
         stack.enter_context(Ops(rec, mode))
         stack.enter_context(Functions(rec))
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor))
@@ -92,6 +96,8 @@ def run(
             done.output = net(*args, **kwargs)
         except Exception as error:
             done.error = error
+        else:
+            rec.flow.finish(net, done.output)
     done.activation_bytes = sum(saved.values())
     done.seconds = time.perf_counter() - started
     return done
@@ -157,6 +163,19 @@ def _all_tensors(value: Any) -> list[torch.Tensor]:
     from dldoctor.facts.model.inside.ends import named_outputs
 
     return [tensor for _, tensor in named_outputs(value)]
+
+
+@contextlib.contextmanager
+def kept(net: torch.nn.Module) -> Iterator[None]:
+    """What forward leaves on its modules, such as a mask that it keeps for the next call, is gone afterwards."""
+    before = [(module, dict(vars(module))) for module in net.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            for name in [name for name in vars(module) if name not in attributes]:
+                del module.__dict__[name]
+            module.__dict__.update(attributes)
 
 
 @contextlib.contextmanager

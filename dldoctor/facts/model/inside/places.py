@@ -21,6 +21,9 @@ MADE = "_dldoctor_made"
 #: ids of the modules made since forward began
 made_lately: set[int] = set()
 
+#: lines that asked for a GPU, which the CPU played
+gpu_asked: dict[Place, None] = {}
+
 users = functools.cache(is_users)
 
 
@@ -43,15 +46,25 @@ def current_place() -> Place | None:
     return place_of(frame.f_code.co_filename, frame.f_lineno) if frame else None
 
 
+def note_gpu() -> None:
+    """The running line asks for a GPU."""
+    place = current_place()
+    if place is not None:
+        gpu_asked[place] = None
+
+
 def note_making(module: Any) -> None:
     """Remember, from within a module's `__init__`, the user's call that makes it (with its columns, where known)."""
     made_lately.add(id(module))
     frame: types.FrameType | None = sys._getframe(2)
+    directly = True
     while frame is not None:
         code = frame.f_code
-        if users(code.co_filename) and not _is_own_method(frame, module):
-            module.__dict__[MADE] = (code.co_filename, frame.f_lineno, _span(code, frame.f_lasti))
-            return
+        if not _is_own_method(frame, module):
+            if users(code.co_filename):
+                module.__dict__[MADE] = (code.co_filename, frame.f_lineno, _span(code, frame.f_lasti), directly)
+                return
+            directly = False
         frame = frame.f_back
 
 
@@ -75,6 +88,12 @@ def made_at(module: Any) -> Place | None:
     """Where the user's source makes this module; None for one that library code makes on its own."""
     made = vars(module).get(MADE)
     return place_of(made[0], made[1]) if made else None
+
+
+def is_made_by_user(module: Any) -> bool:
+    """Whether the user's own source calls this module's class, rather than a library that it calls."""
+    made = vars(module).get(MADE)
+    return bool(made and made[3])
 
 
 def argument_of(module: Any, parameter: str) -> Argument | None:
