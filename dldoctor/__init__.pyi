@@ -73,6 +73,7 @@ from .facts.model.views import ShapeMismatches as ShapeMismatches
 from .facts.model.views import SingleValues as SingleValues
 from .facts.pitfalls import KnownPitfalls as KnownPitfalls
 from .facts.source.tree import SourceTree as SourceTree
+from .facts.subjects import AmpAsked as AmpAsked
 from .facts.subjects import BatchSize as BatchSize
 from .facts.subjects import ClassesAsked as ClassesAsked
 from .facts.subjects import DatasetFolder as DatasetFolder

@@ -31,6 +31,9 @@ WEIGHTED = words("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d 
 _NOTED = words("relu relu_ relu6 leaky_relu leaky_relu_ gelu silu elu selu hardswish mish tanh sigmoid")
 #: what switches gradients off, as these are entered or made
 _SWITCHES = ((torch.no_grad, "__enter__"), (torch.inference_mode, "__enter__"), (torch.set_grad_enabled, "__init__"))
+#: operations that put a tensor where another is, or that ask another for its shape alone
+MOVES = words("to cuda type_as")
+_LIKE = MOVES | words("expand_as view_as reshape_as")
 _RESHAPES = words("view reshape flatten view_as reshape_as")
 
 
@@ -53,6 +56,8 @@ class Node:
     at: Place | None = None
     #: under no_grad, within activation checkpointing
     checkpointed: bool = False
+    #: the plain tensor of a module that this was made of, and of nothing that `.to(device)` moves
+    constant: torch.Tensor | None = None
 
     def __deepcopy__(self, memo: Any) -> Node:
         return self  # a copied tensor came about as its original did
@@ -144,8 +149,8 @@ class Flow:
             wants = wants or tensor.requires_grad
             if isinstance(tensor, torch.nn.Parameter):
                 self.users.setdefault(id(tensor), []).append(node)
-            elif id(tensor) in self.plain:
-                self.use(tensor, name, given, args)
+            elif id(tensor) in self.plain or (before is not None and before.constant is not None):
+                self.use(node, tensor, given)
         if name in _NOTED:
             node.at = places.current_place()
         if name in WEIGHTED:
@@ -167,14 +172,28 @@ class Flow:
         elif not any(tensor.requires_grad for tensor in made):
             node.cut, node.at = node.name, places.current_place()
 
-    def use(self, tensor: torch.Tensor, name: str, given: list[torch.Tensor], args: Any) -> None:
-        others = [other for other in given if other is not tensor]
-        mixed = tensor.dim() > 0 and any(
-            other.dim() > 0 and (isinstance(other, torch.nn.Parameter) or node_of(other) is not None)
-            for other in others
+    def use(self, node: Node, tensor: torch.Tensor, given: list[torch.Tensor]) -> None:
+        """An operation takes a plain tensor, or something made of it alone."""
+        before = node_of(tensor)
+        origin = self.plain.get(id(tensor), before.constant if before is not None else None)
+        if origin is None:
+            return
+        others = [other for other in given if other is not tensor and self.moves(other)]
+        mixed = tensor.dim() > 0 and any(other.dim() > 0 for other in others)
+        if node.name in ("__getitem__", "__setitem__") and given[0] is not tensor:
+            mixed = False  # an index may stay on the CPU
+        if node.name in _LIKE:
+            mixed = False
+        if not others or (node.name in _LIKE and node.name not in MOVES):
+            node.constant = origin
+        self.uses.setdefault(id(origin), []).append(Use(node.name, places.current_place(), mixed))
+
+    def moves(self, tensor: torch.Tensor) -> bool:
+        """Whether it is where the network is: made of inputs or Parameters."""
+        node = node_of(tensor)
+        return isinstance(tensor, torch.nn.Parameter) or (
+            node is not None and node.constant is None and id(tensor) not in self.plain
         )
-        as_index = name in ("__getitem__", "__setitem__") and given[0] is not tensor  # an index may stay on the CPU
-        self.uses.setdefault(id(tensor), []).append(Use(name, places.current_place(), mixed and not as_index))
 
     def reshaped(self, node: Node, source: torch.Tensor, result: torch.Tensor) -> None:
         shape, after = tuple(map(int, source.shape)), tuple(map(int, result.shape))
@@ -187,7 +206,9 @@ class Flow:
 
     # --- the pass as a whole ---
 
-    def begin(self, net: torch.nn.Module, plain: Iterable[torch.Tensor]) -> None:
+    def begin(self, net: torch.nn.Module, inputs: Iterable[torch.Tensor], plain: Iterable[torch.Tensor]) -> None:
+        for tensor in inputs:
+            setattr(tensor, _NODE, Node("input", None, [], 0))
         self.plain = {id(tensor): tensor for tensor in plain}
         self.parameters = [
             (id(p), name, p.numel(), p.untyped_storage()._cdata)
@@ -234,10 +255,11 @@ class Flow:
 
         def noting(switch: Callable[..., Any]) -> Callable[..., Any]:
             def switched(context: Any, *mode: bool) -> Any:
-                if torch.is_grad_enabled() and not any(mode):
-                    by = sys._getframe(1).f_code.co_filename.replace("\\", "/")
+                by = sys._getframe(1).f_code.co_filename.replace("\\", "/")
+                checkpoint = by.endswith("torch/utils/checkpoint.py")  # its gradients are off already
+                if not any(mode) and (torch.is_grad_enabled() or checkpoint):
                     self._off_at = places.current_place()
-                    self._off_by_checkpoint = by.endswith("torch/utils/checkpoint.py")
+                    self._off_by_checkpoint = checkpoint
                 return switch(context, *mode)
 
             return switched

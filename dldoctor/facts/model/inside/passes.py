@@ -86,7 +86,7 @@ def run(
         args, kwargs = tensors(specs, batch, values=not fake)
         for tensor in tensors_in((args, kwargs)):
             rec.inputs[tensor] = True
-        rec.flow.begin(net, plain_tensors(net))
+        rec.flow.begin(net, tensors_in((args, kwargs)), plain_tensors(net))
         stack.enter_context(rec.watching(before_call))
         stack.enter_context(rec.flow.watching())
         stack.enter_context(Ops(rec, mode))

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from dldoctor.facts.model.inside import gradients, hidden, places
+from dldoctor.facts.model.inside.flow import MOVES
 from dldoctor.facts.model.inside.recorder import Recorder, what
 from dldoctor.facts.model.inside.structure import moves
 from dldoctor.facts.model.records.graph import Frozen, Registration, SharedModule, TensorAttribute
@@ -16,8 +17,6 @@ from dldoctor.facts.model.records.graph import Frozen, Registration, SharedModul
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 #: an attribute that is placed by its own line
 _PLACED = re.compile(r"device|\.cuda\(|\.to\(|type_as")
-#: values that Python reads; what stays on the CPU does no harm to them
-_READ = frozenset(("tolist", "item", "__int__", "__float__", "__bool__", "__iter__", "unbind", "numpy", "__index__"))
 
 
 def describe(net: nn.Module, done: Any) -> Registration:
@@ -42,9 +41,9 @@ def _tensors(net: nn.Module, rec: Recorder) -> Iterator[TensorAttribute]:
         if not gradients.is_users_class(type(module)) or _is_derived(module, attribute):
             continue
         said.add((path, attribute))
-        moved = any(use.operation in ("to", "cuda", "type_as") for use in uses)
         use = next((use for use in uses if use.mixed), uses[0])
         assigned = places.assigned_at(module, attribute)
+        moved = any(use.operation in MOVES for use in uses)
         placed = moved or (assigned is not None and bool(_PLACED.search(assigned.text)))
         yield TensorAttribute(
             path,
@@ -54,7 +53,7 @@ def _tensors(net: nn.Module, rec: Recorder) -> Iterator[TensorAttribute]:
             str(tensor.dtype).removeprefix("torch."),
             tensor.requires_grad,
             tensor.grad_fn is not None,
-            use.mixed and not placed and not _moves_itself(type(module)) and use.operation not in _READ,
+            use.mixed and not placed and not _moves_itself(type(module)),
             use.operation,
             use.place,
             assigned,
@@ -109,7 +108,7 @@ def _frozen(net: nn.Module, done: Any) -> Iterator[Frozen]:
             moving[0] if moving else "",
             len(norms),
             places.made_at(module),
-            bool(moving) and gradients.has_twin(modules, path, trained),
+            gradients.has_twin(modules, path, trained),
         )
 
 
