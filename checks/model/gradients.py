@@ -42,7 +42,8 @@ def unused_parameters(gradients: Gradients) -> Iterator[Finding]:
             continue
         if group.state == "unused":
             template = "{layer} holds {weights:,} weights that forward never uses"
-            fix = f"call {group.holder} in forward, or remove it"
+            verb = "use" if group.what == "Parameter" else "call"
+            fix = f"{verb} {group.holder} in forward, or remove it"
         else:
             template = "{layer} runs, but no output depends on its {weights:,} weights"
             fix = f"use the result of {group.holder} in what forward returns, or remove it"
@@ -108,8 +109,8 @@ def _way_out(group: Untrained) -> str:
     if group.cut in ("numpy", "item", "tolist", "tensor", "as_tensor", "from_numpy"):
         return "stay with torch's own operations in forward: values that leave torch lose their history"
     return (
-        f"{group.cut} has no gradient: softmax, F.gumbel_softmax(..., hard=True) or y + (x - x.detach()) give one to "
-        "the layers before it"
+        f"{group.cut} has no gradient: use softmax or sigmoid, F.gumbel_softmax(..., hard=True), or hard + soft - "
+        "soft.detach(), which gives the layers before it the gradient of soft"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -88,6 +89,19 @@ def made_at(module: Any) -> Place | None:
     """Where the user's source makes this module; None for one that library code makes on its own."""
     made = vars(module).get(MADE)
     return place_of(made[0], made[1]) if made else None
+
+
+def call_at(module: Any) -> Place | None:
+    """The call that makes this module, with its columns where they are known."""
+    place = made_at(module)
+    span = vars(module)[MADE][2] if place is not None else None
+    if place is None or span is None or span[0] != place.line:
+        return place
+    raw = place.text.encode()
+    end = span[3] if span[1] == span[0] else len(raw)
+    return dataclasses.replace(
+        place, column=len(raw[: span[2]].decode()) + 1, end_column=len(raw[:end].decode().rstrip()) + 1
+    )
 
 
 def is_made_by_user(module: Any) -> bool:

@@ -118,7 +118,7 @@ def _norms(rec: Recorder) -> Iterator[Norm]:
             what(norm),
             _path(rec, before),
             what(layer),
-            places.made_at(layer),
+            places.call_at(layer),
             bias.numel() if bias is not None and bias.requires_grad else 0,
             activation.name.rstrip("_") if activation is not None else "",
             _activation_made(activation),
@@ -128,8 +128,8 @@ def _norms(rec: Recorder) -> Iterator[Norm]:
 def _activation_made(node: Node | None) -> Any:
     if node is None:
         return None
-    if node.module is not None and not node.module._modules and places.made_at(node.module):
-        return places.made_at(node.module)
+    if node.module is not None and not node.module._modules and places.call_at(node.module):
+        return places.call_at(node.module)
     return node.at
 
 
@@ -157,7 +157,7 @@ def _pairs(rec: Recorder) -> Iterator[LinearPair]:
         widths = _widths_of(first)[0], _widths_of(first)[1], _widths_of(second)[1]
         if _widths_of(second)[0] != widths[1]:
             continue
-        made = places.made_at(second if places.is_made_by_user(second) else first)
+        made = places.call_at(second if places.is_made_by_user(second) else first)
         yield LinearPair(_path(rec, before), what(first), _path(rec, node), what(second), made, tuple(between), widths)
 
 
@@ -186,7 +186,7 @@ def _upsamplings(net: nn.Module, rec: Recorder) -> Iterator[Upsampling]:
             what(module),
             tuple(map(int, module.kernel_size)),
             tuple(map(int, module.stride)),
-            places.made_at(module),
+            places.call_at(module),
             places.argument_of(module, "kernel_size"),
         )
 
@@ -210,7 +210,7 @@ def _flattened(rec: Recorder) -> Iterator[FlattenedMap]:
             sides,
             layer.weight.numel(),
             layer.out_features,
-            places.made_at(layer),
+            places.call_at(layer),
             places.argument_of(layer, "in_features"),
         )
 
@@ -232,7 +232,7 @@ def _widths(rec: Recorder) -> Iterator[Width]:
             continue
         dtype = str(layer.weight.dtype).removeprefix("torch.")
         madds = row.madds // rec.batch
-        yield Width(_path(rec, node), what(layer), width_in, width_out, madds, dtype, places.made_at(layer))
+        yield Width(_path(rec, node), what(layer), width_in, width_out, madds, dtype, places.call_at(layer))
 
 
 def _weighted_before(node: Node) -> Node | None:
@@ -258,7 +258,7 @@ def _reused(net: nn.Module, rec: Recorder) -> Iterator[Reuse]:
         most = max(by_owner.values(), key=lambda feeders: len(set(feeders)))
         if len(set(most)) > 1 and 0 not in most:
             names = tuple(rec.names.get(feeder, "") for feeder in dict.fromkeys(most))
-            yield Reuse(path, what(module), 1, len(times), names, places.made_at(module))
+            yield Reuse(path, what(module), 1, len(times), names, places.call_at(module))
         elif len(by_owner) > 1:
             top = path
             while (above := top.rpartition(".")[0]) and len(calls.get(id(net.get_submodule(above)), ())) > 1:
@@ -270,7 +270,7 @@ def _reused(net: nn.Module, rec: Recorder) -> Iterator[Reuse]:
             continue  # one layer under several names: said of the container
         if places.is_made_by_user(module):
             count = len(calls.get(id(module), ()))
-            yield Reuse(top, type(module).__name__, len(paths), count, (), places.made_at(module))
+            yield Reuse(top, type(module).__name__, len(paths), count, (), places.call_at(module))
 
 
 def moves(norm: Any) -> bool:
