@@ -167,7 +167,10 @@ class NoActDropout(nn.Module):
         super().__init__()
         self.e = Encoder()
         self.head = nn.Sequential(
-            nn.Flatten(), nn.Linear(2048, 64), nn.Dropout(0.5), nn.Linear(64, 5)  # expect: MOD032
+            nn.Flatten(),
+            nn.Linear(2048, 64),
+            nn.Dropout(0.5),
+            nn.Linear(64, 5),  # expect: MOD032
         )
 
     def forward(self, x):
