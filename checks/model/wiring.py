@@ -147,7 +147,7 @@ def batch_dimension_changed(wiring: Wiring, target: TargetSpec | None, loss: Los
     one_label = target is not None and not target.shape and loss is not None
     for axis in wiring.batch_axes:
         times, rest = divmod(axis.rows[0], 2)
-        if rest or times < 2 or axis.rows[1] != 3 * times or not axis.operation:
+        if rest or times < 2 or axis.rows[1] != 3 * times:
             continue
         if not axis.through and not one_label:
             continue  # a row for each token, or for each crop

@@ -56,7 +56,9 @@ class Node:
     at: Place | None = None
     #: under no_grad, within activation checkpointing
     checkpointed: bool = False
-    #: the plain tensor of a module that this was made of, and of nothing that `.to(device)` moves
+    #: something that `.to(device)` moves went in: an input, a Parameter, a buffer, or what came of them
+    placed: bool = False
+    #: the plain tensor of a module that this was made of, where nothing placed went in
     constant: torch.Tensor | None = None
 
     def __deepcopy__(self, memo: Any) -> Node:
@@ -98,6 +100,7 @@ class Flow:
     swallowed: list[Swallowed] = field(default_factory=list)
     #: plain tensors on modules before the pass, by id; and what used them
     plain: dict[int, Any] = field(default_factory=dict)
+    buffers: set[int] = field(default_factory=set)
     uses: dict[int, list[Use]] = field(default_factory=dict)
     #: storages that were written to in place
     written: set[int] = field(default_factory=set)
@@ -147,6 +150,7 @@ class Flow:
                 inputs.append(before)
                 before.consumers.append(node)
             wants = wants or tensor.requires_grad
+            node.placed = node.placed or self.is_placed(tensor)
             if isinstance(tensor, torch.nn.Parameter):
                 self.users.setdefault(id(tensor), []).append(node)
             elif id(tensor) in self.plain or (before is not None and before.constant is not None):
@@ -178,7 +182,7 @@ class Flow:
         origin = self.plain.get(id(tensor), before.constant if before is not None else None)
         if origin is None:
             return
-        others = [other for other in given if other is not tensor and self.moves(other)]
+        others = [other for other in given if other is not tensor and self.is_placed(other)]
         mixed = tensor.dim() > 0 and any(other.dim() > 0 for other in others)
         if node.name in ("__getitem__", "__setitem__") and given[0] is not tensor:
             mixed = False  # an index may stay on the CPU
@@ -188,11 +192,11 @@ class Flow:
             node.constant = origin
         self.uses.setdefault(id(origin), []).append(Use(node.name, places.current_place(), mixed))
 
-    def moves(self, tensor: torch.Tensor) -> bool:
-        """Whether it is where the network is: made of inputs or Parameters."""
+    def is_placed(self, tensor: torch.Tensor) -> bool:
+        """Whether it is where the network is, rather than where it was made."""
         node = node_of(tensor)
-        return isinstance(tensor, torch.nn.Parameter) or (
-            node is not None and node.constant is None and id(tensor) not in self.plain
+        return (
+            isinstance(tensor, torch.nn.Parameter) or (node is not None and node.placed) or id(tensor) in self.buffers
         )
 
     def reshaped(self, node: Node, source: torch.Tensor, result: torch.Tensor) -> None:
@@ -208,7 +212,8 @@ class Flow:
 
     def begin(self, net: torch.nn.Module, inputs: Iterable[torch.Tensor], plain: Iterable[torch.Tensor]) -> None:
         for tensor in inputs:
-            setattr(tensor, _NODE, Node("input", None, [], 0))
+            setattr(tensor, _NODE, Node("input", None, [], 0, placed=True))
+        self.buffers = set(map(id, net.buffers()))
         self.plain = {id(tensor): tensor for tensor in plain}
         self.parameters = [
             (id(p), name, p.numel(), p.untyped_storage()._cdata)

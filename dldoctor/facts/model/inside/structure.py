@@ -287,25 +287,25 @@ def _batch_axes(net: nn.Module, specs: Sequence[Spec], done: Any) -> Iterator[Ba
 
     rec: Recorder = done.rec
     odd = [
-        (name, tuple(map(int, t.shape)))
-        for name, t in named_outputs(done.output)
-        if t.dim() > 0 and t.shape[0] != rec.batch
+        (name, shape, at)
+        for name, shape in _shapes(done)
+        if len(shape) > 1
+        and shape[0] != rec.batch
+        and (at := next((s for s in reversed(rec.flow.swallowed) if s.result[0] == shape[0]), None)) is not None
     ]
-    if not odd or not any(len(shape) > 1 for _, shape in odd):
+    if not odd or rec.value_dependent:
         return
     again = passes.run(net, specs, rec.batch + 1, fake=done.mode == "fake", training=done.training)
-    if again.error is not None:
-        return
-    others = {name: tuple(map(int, t.shape)) for name, t in named_outputs(again.output)}
-    for name, shape in odd:
-        other = others.get(name, ())
-        if len(shape) < 2 or len(other) != len(shape):
-            continue
-        at = next((s for s in reversed(rec.flow.swallowed) if s.result[0] == shape[0]), None)
-        if at is None:
-            yield BatchAxis(name, (shape[0], other[0]), shape)
-        else:
-            yield BatchAxis(name, (shape[0], other[0]), shape, at.operation, at.place, at.shape, at.result, at.through)
+    others = dict(_shapes(again)) if again.error is None else {}
+    for name, shape, at in odd:
+        if len(other := others.get(name, ())) == len(shape):
+            rows = shape[0], other[0]
+            yield BatchAxis(name, rows, shape, at.operation, at.place, at.shape, at.result, at.through)
+
+
+def _shapes(done: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for name, tensor in named_outputs(done.output):
+        yield name, tuple(map(int, tensor.shape))
 
 
 def _relu_end(rec: Recorder, output: Any) -> ReluEnd | None:

@@ -117,19 +117,19 @@ class Reuse:
 
 @dataclass(frozen=True)
 class BatchAxis:
-    """An output whose first axis is not the batch."""
+    """An output whose first axis is not the batch, because of a reshape."""
 
     output: str
     #: first axis at a batch of 2 and of 3
     rows: tuple[int, int]
     shape: Sides
     #: the reshape that changed it
-    operation: str = ""
-    place: Place | None = None
-    before: Sides = ()
-    after: Sides = ()
+    operation: str
+    place: Place | None
+    before: Sides
+    after: Sides
     #: it cuts through an axis rather than joining whole ones
-    through: bool = False
+    through: bool
 
 
 @dataclass(frozen=True)
