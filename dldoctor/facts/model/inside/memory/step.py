@@ -158,7 +158,8 @@ def _settle(tape: Tape) -> None:
 
 def _loss(plan: Plan, output: Any, batch: int, tape: Tape) -> tuple[torch.Tensor | None, str]:
     """The loss as one number, and what it is called."""
-    floats = [t for _, t in named_outputs(output) if t.is_floating_point() and t.requires_grad]
+    trained = [t for _, t in named_outputs(output) if t.requires_grad]
+    floats = [torch.view_as_real(t) if t.is_complex() else t for t in trained]
     if not floats:
         return None, ""
     if plan.criterion is None:
