@@ -46,8 +46,6 @@ class Tape(Ops):  # type: ignore[no-untyped-call]  # torch ships no type for it
         self._products = [False, False]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if time.monotonic() > self.deadline:
-            raise CannotPredict("tracing the step takes too long (--time-limit allows more)")
         output = super().__torch_dispatch__(func, types, args, kwargs)
         for tensor in tensors_in(output):
             self.see(tensor)
@@ -62,6 +60,15 @@ class Tape(Ops):  # type: ignore[no-untyped-call]  # torch ships no type for it
             self._products[self.backward] = True
             self.note(Event.BLAS, 0, 0)
         return output
+
+    def keep_time(self, ahead: float = 0.0) -> None:
+        """Called from Python alone: an exception below autograd can end the process.
+
+        Raises:
+            CannotPredict: it is too late, or will be `ahead` seconds from now.
+        """
+        if time.monotonic() + ahead > self.deadline:
+            raise CannotPredict("tracing the step takes too long (--time-limit allows more)")
 
     def note(self, kind: Event, number: int, size: int) -> None:
         self.trace.events.append((int(kind), number, size))
