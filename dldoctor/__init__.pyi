@@ -60,6 +60,7 @@ from .facts.machine.memory import SharedMemory as SharedMemory
 from .facts.machine.packages import TorchInstall as TorchInstall
 from .facts.machine.ports import Port as Port
 from .facts.machine.processors import Processors as Processors
+from .facts.model.export import ExportRun as ExportRun
 from .facts.model.head import ModelHead as ModelHead
 from .facts.model.losses import LossProbe as LossProbe
 from .facts.model.memory import MemoryDemand as MemoryDemand

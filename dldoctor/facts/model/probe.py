@@ -8,10 +8,18 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from dldoctor.fact import Fact, Unavailable
 from dldoctor.facts.model.question import MemoryQuestion
+from dldoctor.facts.model.records.export import Export
 from dldoctor.facts.model.records.forward import Built, Forward, StateEntry
 from dldoctor.facts.model.records.loss import LossRun
 from dldoctor.facts.model.records.memory import StepMemory
-from dldoctor.facts.subjects import CheckpointAsked, ItemSource, LossAsked, ModelTarget, TargetSpec
+from dldoctor.facts.subjects import (
+    CheckpointAsked,
+    ExportAsked,
+    ItemSource,
+    LossAsked,
+    ModelTarget,
+    TargetSpec,
+)
 from dldoctor.isolation import StackFrame
 from dldoctor.resources import Resources
 
@@ -46,6 +54,7 @@ class ModelProbe(Fact):
     forward: Forward | None = None
     loss: LossRun | None = None
     memory: StepMemory | None = None
+    export: Export | None = None
     trace: str = ""
     #: why forward can't be examined here, where that is so
     unexaminable: str = ""
@@ -61,6 +70,7 @@ class ModelProbe(Fact):
         items: ItemSource | None,
         memory: MemoryQuestion | None,
         checkpoint: CheckpointAsked | None,
+        export: ExportAsked | None,
         resources: Resources,
     ) -> Self:
         from dldoctor.fileform import to_plain
@@ -79,6 +89,7 @@ class ModelProbe(Fact):
                 "memory": {**to_plain(memory), "seconds": resources.time_limit / 2} if memory else None,
                 # a checkpoint can be compared with a network whose forward nobody described
                 "weights_alone": checkpoint is not None,
+                "export": export is not None,
                 "trace": target.trace,
                 "pysnooper": _pysnooper(target.trace),
             },

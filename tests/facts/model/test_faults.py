@@ -38,7 +38,7 @@ def probe(folder: Path, fault: tuple[int, str], time_limit: float = 30.0) -> Mod
     (folder / "net.py").write_text(NET.format(**words))
     target = ModelTarget("net.py:Net", folder, inputs=(InputSpec((8,)),))
     resources = Resources(time_limit=time_limit, memory_limit=3 << 29)
-    return ModelProbe.gather(target, None, None, None, None, None, resources)
+    return ModelProbe.gather(target, None, None, None, None, None, None, resources)
 
 
 def left_over(folder: Path) -> list[int]:

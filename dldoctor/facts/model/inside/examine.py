@@ -19,7 +19,7 @@ BATCH = 2
 def examine(arguments: Mapping[str, Any], send: Send) -> None:
     """See `dldoctor.facts.model.probe.ModelProbe.gather` for the arguments and what is sent."""
     send("phase", "start")
-    runtime.prepare()
+    runtime.prepare(compiler=arguments["export"])
     import torch
 
     from dldoctor.facts.model.inside import losses, places
@@ -110,6 +110,9 @@ class Examination:
         if self.arguments["memory"] is not None:
             self.part("memory", lambda: self.memory(done, criterion, target))
 
+        if self.arguments["export"] and done.error is None:
+            self.part("export", self.export)
+
     def part(self, name: str, measure: Callable[[], Any]) -> None:
         """Send what `measure` gives (records, or None for nothing); a failure of ours costs that part alone."""
         self.send("phase", name)
@@ -132,6 +135,11 @@ class Examination:
         from dldoctor.facts.model.inside import losses
 
         return losses.run(criterion[0], self.arguments["loss"], criterion[1], done.rec, done.output, target)
+
+    def export(self) -> Any:
+        from dldoctor.facts.model.inside import export
+
+        return export.run(self.net, self.specs)
 
     def memory(self, done: Any, criterion: tuple[Any, str] | None, target: Any) -> Any:
         from dldoctor.facts.model.inside.memory import forecast
@@ -183,7 +191,8 @@ class Examination:
         from dldoctor.facts.model.records.forward import Forward
 
         rec = done.rec
-        faults = list(rec.faults)
+        advice = smallest.advised(self.net, self.specs, BATCH, done) if done.error is None else ""
+        faults = [dataclasses.replace(fault, advice=advice or fault.advice) for fault in rec.faults]
         if done.error is not None:
             faults.append(passes.final_fault(done))
         reached = set(rec.rows)
