@@ -17,6 +17,7 @@ from dldoctor.child import UserError
 from dldoctor.facts.model.inside.inputs import Spec
 from dldoctor.facts.model.inside.memory import blocks, gpu_path, optimizers, replay, step
 from dldoctor.facts.model.inside.memory.forecast import Ask, forecast
+from dldoctor.facts.model.records.memory import BOTH
 
 MIB = 1 << 20
 
@@ -139,11 +140,11 @@ def test_what_saves_memory_is_traced_and_the_network_is_as_before() -> None:
     assert set(ways) == {
         "torch.autocast('cuda', torch.bfloat16)",
         "checkpointing 8 Block blocks",
-        "both",
+        BOTH,
         "2 micro-batches of 512, accumulated",
     }
     assert max(ways.values()) < found.peak_bytes
-    assert ways["both"] == min(ways.values())
+    assert ways[BOTH] == min(ways.values())
     assert all("forward" not in vars(module) for module in net.modules())
 
 
