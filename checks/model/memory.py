@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dldoctor import BatchSize, Finding, MemoryDemand, PlannedCard, Severity, Table, check
-from dldoctor.facts.model.records.memory import StepMemory
+from dldoctor.facts.model.records.memory import BOTH, StepMemory
 
 _MIB = 1 << 20
 
@@ -85,8 +85,8 @@ def _fix(step: StepMemory) -> str:
 
 
 def _either(ways: list[str]) -> str:
-    plain = [way for way in ways if way != "both"] or ["bfloat16 and checkpointing together"]
-    return " or ".join(plain)
+    *others, last = [way for way in ways if way != BOTH] or [BOTH]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _size(size: int) -> str:

@@ -6,7 +6,7 @@ import pytest
 from dldoctor.checks.model.memory import will_not_fit
 
 from dldoctor import BatchSize, Finding, MemoryDemand, PlannedCard, Severity
-from dldoctor.facts.model.records.memory import Saving, StepMemory, Verdict
+from dldoctor.facts.model.records.memory import BOTH, Saving, StepMemory, Verdict
 
 GIB = 1 << 30
 STEP = StepMemory(
@@ -18,7 +18,7 @@ STEP = StepMemory(
     card=8 * GIB,
     fits="no",
     largest_batch=48,
-    savings=(Saving("checkpointing 12 Block blocks", 7 * GIB), Saving("both", 5 * GIB), Saving("autocast", 8 * GIB)),
+    savings=(Saving("checkpointing 12 Block blocks", 7 * GIB), Saving(BOTH, 5 * GIB), Saving("autocast", 8 * GIB)),
     loss="cross_entropy",
     optimizer="adam",
     optimizer_assumed=True,
@@ -58,6 +58,6 @@ def test_where_no_batch_fits_what_stands_is_named() -> None:
 
 
 def test_both_ways_together_are_named_where_neither_does() -> None:
-    (finding,) = found(replace(STEP, largest_batch=0, savings=(Saving("both", 5 * GIB),)))
+    (finding,) = found(replace(STEP, largest_batch=0, savings=(Saving(BOTH, 5 * GIB),)))
     assert finding.fix is not None
-    assert finding.fix.summary == "bfloat16 and checkpointing together would do"
+    assert finding.fix.summary == "autocast and checkpointing together would do"

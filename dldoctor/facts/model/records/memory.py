@@ -9,6 +9,10 @@ from typing import Literal
 Verdict = Literal["", "yes", "perhaps", "no"]
 
 
+#: the way that goes both of the others
+BOTH = "autocast and checkpointing together"
+
+
 @dataclass(frozen=True)
 class LayerMemory:
     """What belongs to one layer of what is alive at the peak, in bytes."""

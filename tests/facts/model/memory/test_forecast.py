@@ -17,6 +17,7 @@ from dldoctor.child import UserError
 from dldoctor.facts.model.inside.inputs import Spec
 from dldoctor.facts.model.inside.memory import blocks, gpu_path, optimizers, replay, step
 from dldoctor.facts.model.inside.memory.forecast import Ask, forecast
+from dldoctor.facts.model.records.memory import BOTH
 
 MIB = 1 << 20
 
@@ -139,11 +140,11 @@ def test_what_saves_memory_is_traced_and_the_network_is_as_before() -> None:
     assert set(ways) == {
         "torch.autocast('cuda', torch.bfloat16)",
         "checkpointing 8 Block blocks",
-        "both",
+        BOTH,
         "2 micro-batches of 512, accumulated",
     }
     assert max(ways.values()) < found.peak_bytes
-    assert ways["both"] == min(ways.values())
+    assert ways[BOTH] == min(ways.values())
     assert all("forward" not in vars(module) for module in net.modules())
 
 
@@ -226,6 +227,11 @@ def test_what_cannot_be_predicted_is_not(net: nn.Module, said: str) -> None:
     assert re.search(said, found.why_not)
 
 
+def test_a_trace_that_takes_too_long_is_given_up() -> None:
+    found = forecast(nn.Linear(8, 8), (Spec((8,), "float32"),), None, None, Ask(8, seconds=0))
+    assert found.why_not == "tracing the step takes too long (--time-limit allows more)"
+
+
 def test_a_step_that_takes_one_batch_size_alone_is_told_for_it() -> None:
     found = predicted(lazily(lambda fc, x: fc(x.view(8, 8))), "8", 8, gpu_memory="4GB")
     assert found.fits == "yes"
@@ -239,9 +245,10 @@ def test_a_step_that_takes_one_batch_size_alone_is_told_for_it() -> None:
         (lambda fc, x: {"logits": fc(x), "hidden": (x,)}, "cross_entropy"),
         (lambda fc, x: (fc(x), fc(x).sum()), "the network's own"),
         (lambda fc, x: fc(x).unsqueeze(1), "mse_loss"),
+        (lambda fc, x: torch.complex(fc(x), fc(x)), "mse_loss"),
         (lambda fc, x: fc(x).argmax(1), ""),
     ],
-    ids=["dict", "own loss", "sequence", "no float"],
+    ids=["dict", "own loss", "sequence", "complex", "no float"],
 )
 def test_a_loss_that_suits_the_output_stands_in(forward: Callable[..., Any], loss: str) -> None:
     found = predicted(lazily(forward), "8")

@@ -17,7 +17,7 @@ from dldoctor.facts.model.inside.memory.replay import Card, Peak, Purpose, Span,
 from dldoctor.facts.model.inside.memory.step import Plan
 from dldoctor.facts.model.inside.memory.tape import CannotPredict
 from dldoctor.facts.model.inside.recorder import what
-from dldoctor.facts.model.records.memory import LayerMemory, Saving, StepMemory, Verdict
+from dldoctor.facts.model.records.memory import BOTH, LayerMemory, Saving, StepMemory, Verdict
 
 #: taken where nobody says a batch size
 USUAL_BATCH = 32
@@ -222,7 +222,7 @@ class _Forecast:
             with blocks.checkpointed(repeated):
                 add(f"checkpointing {repeated.words}", plan, self.batch)
                 if plan.amp is None:
-                    add("both", mixed, self.batch)
+                    add(BOTH, mixed, self.batch)
         micro = self.micro_batch()
         if micro:
             times = self.batch // micro

@@ -31,6 +31,7 @@ class GpuPath(TorchFunctionMode):
         self.recurrent = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.tape.keep_time()
         name = getattr(func, "__name__", "")
         if name in _STAYS:
             return args[0]

@@ -52,7 +52,7 @@ class Convolution:
     """What decides the workspace of a convolution."""
 
     backward: bool
-    #: "dense", "grouped", or "" where cuDNN takes none: 1x1, depthwise, large kernels
+    #: "dense", "grouped", or "" where cuDNN takes none: 1x1 without a stride, depthwise, large kernels
     kind: str
     weight_bytes: int
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from dldoctor.facts.model.inside.memory.replay import Purpose, Trace
 from dldoctor.facts.model.inside.memory.tape import CannotPredict, Tape, paths_of_calls
 from dldoctor.facts.model.inside.recorder import Recorder
 
+#: backward and optimizer take about so many times as long as forward
+_BACKWARD = 3
 _INDEXED = ("cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss")
 
 
@@ -124,6 +127,7 @@ def _step(plan: Plan, batch: int, tape: Tape, path: gpu_path.GpuPath) -> tuple[s
         with tape, path, path.patches():
             for tensor in tensors_in((args, kwargs)):
                 tape.see(tensor, Purpose.INPUTS, "")
+            started = time.monotonic()
             with gpu_path.autocast(plan.amp):
                 output = plan.net(*args, **kwargs)
                 # what outlives forward waits for backward; the rest is gone by now or soon
@@ -132,6 +136,7 @@ def _step(plan: Plan, batch: int, tape: Tape, path: gpu_path.GpuPath) -> tuple[s
             if loss is None or not loss.requires_grad:
                 return said, False
             del output
+            tape.keep_time(_BACKWARD * (time.monotonic() - started))
             tape.backward = True
             loss.backward()  # type: ignore[no-untyped-call]  # torch ships no type for it
             tape.backward = False
@@ -158,7 +163,8 @@ def _settle(tape: Tape) -> None:
 
 def _loss(plan: Plan, output: Any, batch: int, tape: Tape) -> tuple[torch.Tensor | None, str]:
     """The loss as one number, and what it is called."""
-    floats = [t for _, t in named_outputs(output) if t.is_floating_point() and t.requires_grad]
+    trained = [t for _, t in named_outputs(output) if t.requires_grad]
+    floats = [torch.view_as_real(t) if t.is_complex() else t for t in trained]
     if not floats:
         return None, ""
     if plan.criterion is None:

@@ -46,22 +46,29 @@ class Tape(Ops):  # type: ignore[no-untyped-call]  # torch ships no type for it
         self._products = [False, False]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if time.monotonic() > self.deadline:
-            raise CannotPredict("tracing the step takes too long (--time-limit allows more)")
         output = super().__torch_dispatch__(func, types, args, kwargs)
         for tensor in tensors_in(output):
             self.see(tensor)
         packet = func._overloadpacket
         if packet is aten.convolution:
-            self.convolution(args[0], args[1], output, args[8], backward=False)
+            self.convolution(args[0], args[1], output, args[3], args[8], backward=False)
         elif packet is aten.convolution_backward:
             for wanted in args[10][:2]:  # for the input and for the weight, one after the other
                 if wanted:
-                    self.convolution(args[1], args[2], args[0], args[9], backward=True)
+                    self.convolution(args[1], args[2], args[0], args[4], args[9], backward=True)
         elif packet in _PRODUCTS and not self._products[self.backward]:
             self._products[self.backward] = True
             self.note(Event.BLAS, 0, 0)
         return output
+
+    def keep_time(self, ahead: float = 0.0) -> None:
+        """Called from Python alone: an exception below autograd can end the process.
+
+        Raises:
+            CannotPredict: it is too late, or will be `ahead` seconds from now.
+        """
+        if time.monotonic() + ahead > self.deadline:
+            raise CannotPredict("tracing the step takes too long (--time-limit allows more)")
 
     def note(self, kind: Event, number: int, size: int) -> None:
         self.trace.events.append((int(kind), number, size))
@@ -102,11 +109,12 @@ class Tape(Ops):  # type: ignore[no-untyped-call]  # torch ships no type for it
         return self._layers[path]
 
     def convolution(
-        self, x: torch.Tensor, weight: torch.Tensor, y: torch.Tensor, groups: int, *, backward: bool
+        self, x: torch.Tensor, weight: torch.Tensor, y: torch.Tensor, strides: Any, groups: int, *, backward: bool
     ) -> None:
         kernel = tuple(weight.shape[2:])
         depthwise = groups > 1 and groups == x.shape[1]
-        plain = math.prod(kernel) == 1 or max(kernel) >= _LARGE_KERNEL or depthwise
+        # a kernel of one pixel is a plain matrix product, unless it skips pixels
+        plain = (math.prod(kernel) == 1 and max(strides) == 1) or max(kernel) >= _LARGE_KERNEL or depthwise
         kind = "" if plain else "grouped" if groups > 1 else "dense"
         sides = (tuple(x.shape[1:]), tuple(weight.shape), tuple(y.shape[1:]), groups, backward, x.dtype)
         number = self._configurations.get(sides)
