@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from dldoctor.checks.losses import softmax_before_cross_entropy, wrong_target_dtype, wrong_target_shape
+from dldoctor.checks.losses.inputs import softmax_before_cross_entropy
+from dldoctor.checks.losses.targets import wrong_target_dtype, wrong_target_shape
 from dldoctor.checks.model.forward import batchnorm_single_value
 from dldoctor.checks.model.memory import will_not_fit
 from dldoctor.checks.model.outputs import classes_mismatch, softmax_in_model

@@ -8,8 +8,10 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from dldoctor.fact import Fact, Unavailable
 from dldoctor.facts.model.records.forward import Built, Forward, StateEntry
+from dldoctor.facts.model.records.items import ItemsRead
 from dldoctor.facts.model.records.loss import LossRun
 from dldoctor.facts.model.records.memory import StepMemory
+from dldoctor.facts.model.records.values import Values
 from dldoctor.facts.subjects import BatchSize, ItemSource, LossAsked, ModelTarget, TargetSpec
 from dldoctor.isolation import StackFrame
 from dldoctor.resources import Resources
@@ -43,6 +45,11 @@ class ModelProbe(Fact):
     state: tuple[StateEntry, ...] = ()
     build_failed: BuildFault | None = None
     forward: Forward | None = None
+    #: what --data data.py:train_set gave
+    items: ItemsRead | None = None
+    values: Values | None = None
+    #: why there are no values, where there are none
+    no_values: str = ""
     loss: LossRun | None = None
     memory: tuple[StepMemory, ...] = ()
     trace: str = ""
