@@ -95,7 +95,7 @@ def mismatched_regression_scale(loss: LossProbe) -> Iterator[Finding]:
         yield finding(
             loss.run,
             call,
-            "a {kind} gives {least:g} to {most:g}, and the targets of {function} run from {low:g} to {high:g}",
+            "a {kind} gives {least:g} to {most:g}, and the targets of {function} run from {low:.3g} to {high:.3g}",
             f"divide the targets (by the picture's width and height for pixels), or end without the {call.input_is}",
             kind=call.input_is,
             least=bounds[0],

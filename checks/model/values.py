@@ -66,7 +66,7 @@ def bad_initialisation(real: RealValues, *, explodes: float = 1e4, vanishes: flo
         first, end = known[0][0], known[-1][0]
         yield Finding(
             _at(end.made, end.layer),
-            "{what} {how} at initialisation: from {least:.3g} at {first} to {most:.3g} at {last}",
+            "{what} {how} at initialisation: from {least:.2g} at {first} to {most:.2g} at {last}",
             what="values" if name == "explode" else "differences between two inputs",
             how=name,
             least=known[0][1],
@@ -94,10 +94,10 @@ def batch_dependent_output(real: RealValues) -> Iterator[Finding]:
         at = found.place or found.made
         yield Finding(
             _at(at, found.layer),
-            "in evaluation mode an output changes by {difference:.3g} (of {largest:.3g}) with the other samples of its "
+            "in evaluation mode an output changes by {difference:.2g} (of {largest:.2g}) with the other samples of its "
             "batch, from {operation} in {where} on"
             if found.operation
-            else "in evaluation mode an output changes by {difference:.3g} (of {largest:.3g}) with the other samples "
+            else "in evaluation mode an output changes by {difference:.2g} (of {largest:.2g}) with the other samples "
             "of its batch",
             difference=found.difference,
             largest=found.largest,
@@ -167,9 +167,9 @@ def _table(layers: Sequence[LayerValues]) -> list[Table]:
         (
             layer.layer,
             layer.what,
-            f"{layer.std:.3g}",
-            "" if layer.spread is None else f"{layer.spread:.3g}",
-            "" if layer.gradient is None else f"{layer.gradient:.3g}",
+            f"{layer.std:.2g}",
+            "" if layer.spread is None else f"{layer.spread:.2g}",
+            "" if layer.gradient is None else f"{layer.gradient:.2g}",
         )
         for layer in shown
     )

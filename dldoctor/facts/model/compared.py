@@ -45,11 +45,12 @@ def sides(call: LossCall) -> Table:
 def finding(
     run: LossRun, call: LossCall, template: str, fix: str | Fix, *, severity: Severity | None = None, **values: Any
 ) -> Finding:
-    """At the criterion's line, or at the failing one."""
+    """At the line that calls the loss, or makes the criterion; at the failing one where it raised."""
+    called = call.called or run.defined
     return Finding(
-        at_line(run.place if run.error else call.called),
+        at_line((run.place or called) if run.error else called),
         template,
-        show=[*line_frame(call.called), sides(call)],
+        show=[*line_frame(called), sides(call)],
         fix=fix,
         severity=severity,
         function=call.function,
