@@ -12,6 +12,10 @@ from .fact import Fact as Fact
 from .fact import Subject as Subject
 from .fact import TableFact as TableFact
 from .fact import Unavailable as Unavailable
+from .facts.checkpoint.content import Checkpoint as Checkpoint
+from .facts.checkpoint.matching import Renaming as Renaming
+from .facts.checkpoint.matching import Rule as Rule
+from .facts.checkpoint.matching import StateMatch as StateMatch
 from .facts.classes import ClassCount as ClassCount
 from .facts.dataset.agreement import LabelAgreement as LabelAgreement
 from .facts.dataset.annotated import CategoryList as CategoryList
@@ -56,6 +60,7 @@ from .facts.machine.memory import SharedMemory as SharedMemory
 from .facts.machine.packages import TorchInstall as TorchInstall
 from .facts.machine.ports import Port as Port
 from .facts.machine.processors import Processors as Processors
+from .facts.model.export import ExportRun as ExportRun
 from .facts.model.head import ModelHead as ModelHead
 from .facts.model.losses import LossProbe as LossProbe
 from .facts.model.memory import MemoryDemand as MemoryDemand
@@ -66,11 +71,13 @@ from .facts.model.views import ForwardTrace as ForwardTrace
 from .facts.model.views import HiddenLayers as HiddenLayers
 from .facts.model.views import LayerTable as LayerTable
 from .facts.model.views import ModelOutputs as ModelOutputs
+from .facts.model.views import NetworkState as NetworkState
 from .facts.model.views import ShapeMismatches as ShapeMismatches
 from .facts.model.views import SingleValues as SingleValues
 from .facts.pitfalls import KnownPitfalls as KnownPitfalls
 from .facts.source.tree import SourceTree as SourceTree
 from .facts.subjects import BatchSize as BatchSize
+from .facts.subjects import CheckpointAsked as CheckpointAsked
 from .facts.subjects import ClassesAsked as ClassesAsked
 from .facts.subjects import DatasetFolder as DatasetFolder
 from .facts.subjects import GpuMemoryAsked as GpuMemoryAsked
@@ -98,6 +105,7 @@ from .finding import Histogram as Histogram
 from .finding import Listing as Listing
 from .finding import Place as Place
 from .finding import Quarantine as Quarantine
+from .finding import RenameKeys as RenameKeys
 from .finding import Severity as Severity
 from .finding import ShapeChain as ShapeChain
 from .finding import ShapeStep as ShapeStep

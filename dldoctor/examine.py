@@ -12,6 +12,7 @@ from dldoctor.fact import BadInput, Subject
 from dldoctor.facts.pitfalls import KnownPitfalls
 from dldoctor.fileform import load, save
 from dldoctor.outcome import Crash, Outcome, merge
+from dldoctor.renaming import write_asked
 from dldoctor.report import Report
 from dldoctor.requests import (
     CodeRequest,
@@ -34,7 +35,7 @@ def run(request: Request, settings: Settings, resources: Resources, base: Path) 
     Raises:
         BadInput: the request can't be carried out at all.
     """
-    outcome = examine(_examination(request, settings, base), FactPool(resources))
+    outcome = write_asked(examine(_examination(request, settings, base), FactPool(resources)), resources)
     if not outcome.checks_run and any(crash.bad_input for crash in outcome.crashes):
         raise BadInput(next(crash.error for crash in outcome.crashes if crash.bad_input))
     return Report(silence(outcome, settings), settings.threshold)

@@ -171,7 +171,22 @@ class Quarantine:
     commands: tuple[str, ...] = ()
 
 
-Fix = Advice | Edits | Quarantine
+@dataclass(frozen=True)
+class RenameKeys:
+    """Keys of a file of weights under the names that the network has; written to `target` where that was asked for."""
+
+    summary: str
+    source: str
+    #: the keys that lead to the state_dict in the file
+    at: tuple[str, ...]
+    #: (old, new)
+    names: tuple[tuple[str, str], ...]
+    target: str | None = None
+    safe: bool = True
+    commands: tuple[str, ...] = ()
+
+
+Fix = Advice | Edits | Quarantine | RenameKeys
 #: a member of a tar archive, as a table of files names it
 _MEMBER = re.compile(r".+\.tar/.+", re.I | re.S)
 

@@ -286,7 +286,9 @@ def _stack(text: str, root: Path) -> tuple[StackFrame, ...]:
         for path, line, function in re.findall(r'File "(.+?)", line (\d+) in (\S+)', chosen)
     ]
     own = str(Path(__file__).parent) + os.sep
-    return tuple(relative_frame(frame, root) for frame in reversed(frames) if not frame.path.startswith(own))
+    return tuple(
+        relative_frame(frame, root) for frame in reversed(frames) if not frame.path.startswith((own, "<frozen"))
+    )
 
 
 def relative_frame(frame: StackFrame, root: Path) -> StackFrame:

@@ -142,6 +142,20 @@ def existing_file(text: str, base: Path, option: str) -> Path:
     return path
 
 
+def new_file(text: str, base: Path, option: str) -> Path:
+    """A file to be written, which must not be there yet.
+
+    Raises:
+        BadInput: it is there, or its folder is not.
+    """
+    path = base / Path(text).expanduser()
+    if path.exists():
+        raise BadInput(f"{option} {text}: is there already and was left alone; name a new file")
+    if not path.parent.is_dir():
+        raise BadInput(f"{option} {text}: the folder {path.parent} is not there")
+    return path
+
+
 def common(classes: int | str | list[str] | None, batch: int | None) -> list[Fact]:
     """The options that several commands share, as facts."""
     found: list[Fact] = []

@@ -37,6 +37,7 @@ from dldoctor.options import (
     dataset,
     existing_file,
     is_target,
+    new_file,
     pairs,
     parse_bytes,
     parse_input,
@@ -145,12 +146,15 @@ class ModelRequest(Request):
     write_fixed: str | None = option(None, "Write the checkpoint with keys that the network knows to here.", "FILE")
     export: bool = option(False, "Also try torch.export, which ONNX and AOTInductor start from.")
     table: bool = option(False, "Show the layer table.")
+    depth: int | None = option(None, "How deep the layer table goes; 1 for the network's own attributes.", "N")
     trace: bool = option(False, "Show PySnooper's trace of a failing forward.")
 
     def seeds(self, base: Path) -> list[Fact]:
         inputs = [self.input] if isinstance(self.input, str) else self.input or []
         specs = tuple(parse_input(text) for text in inputs)
-        found: list[Fact] = [ModelTarget(target(self.target), base, pairs(self.init), specs, self.trace, self.table)]
+        depth = None if self.depth is None else at_least(self.depth, 1, "--depth")
+        table = self.table or depth is not None
+        found: list[Fact] = [ModelTarget(target(self.target), base, pairs(self.init), specs, self.trace, table, depth)]
         if self.loss:
             found.append(LossAsked(self.loss))
         if self.loss_target is not None:
@@ -170,7 +174,8 @@ class ModelRequest(Request):
             found.append(ExportAsked())
         if self.checkpoint is not None:
             file = existing_file(self.checkpoint, base, "--checkpoint")
-            found.append(CheckpointAsked(file, self.checkpoint, base / self.write_fixed if self.write_fixed else None))
+            fixed = new_file(self.write_fixed, base, "--write-fixed") if self.write_fixed else None
+            found.append(CheckpointAsked(file, self.checkpoint, fixed))
         elif self.write_fixed:
             raise BadInput("--write-fixed: says where to write; --checkpoint FILE says what to mend")
         if self.data is not None:

@@ -117,7 +117,18 @@ ENV012 RuntimeError: DataLoader worker (pid 77) is killed by signal: Killed.
 ENV012 OSError: [Errno 12] Cannot allocate memory
 RUN003 Loss is nan, stopping training
 RUN003 RuntimeError: Function 'SqrtBackward0' returned nan values in its 0th output.
-SRC009 RuntimeError: Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False.
+CKP001 RuntimeError: Error(s) in loading state_dict for Net: Missing key(s) in state_dict: "features.0.weight". Unexpected key(s) in state_dict: "module.features.0.weight".
+CKP001 RuntimeError: Error(s) in loading state_dict for OptimizedModule: Unexpected key(s) in state_dict: "_orig_mod.fc.weight"
+CKP002 RuntimeError: Error(s) in loading state_dict for Net: Missing key(s) in state_dict: "fc.weight".
+CKP002 RuntimeError: size mismatch for fc.weight: copying a param with shape torch.Size([1000, 512]) from checkpoint, the shape in current model is torch.Size([10, 512]).
+CKP003 _pickle.UnpicklingError: Weights only load failed. This file can still be loaded, to do so you have two options
+CKP006 RuntimeError: PytorchStreamReader failed reading zip archive: failed finding central directory
+CKP006 RuntimeError: unexpected EOF, expected 2359296 more bytes. The file might be corrupted.
+CKP006 UnpicklingError: invalid load key, '<'.
+CKP006 UnpicklingError: invalid load key, 'v'.
+CKP006 RuntimeError: ckpt.pt is a zip archive (did you mean to use torch.jit.load()?)
+CKP009 TypeError: Expected state_dict to be dict-like, got <class 'method'>.
+CKP005 RuntimeError: Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False.
 SRC036 RuntimeError: element 0 of tensors does not require grad and does not have a grad_fn
 SRC081 TabError: inconsistent use of tabs and spaces in indentation
 """
@@ -146,7 +157,6 @@ KeyboardInterrupt
 ZeroDivisionError: division by zero
 ValueError: Expected input batch_size (8) to match target batch_size (4).
 RuntimeError: view size is not compatible with input tensor's size and stride. Use .reshape(...) instead.
-RuntimeError: Error(s) in loading state_dict for Net: Missing key(s) in state_dict: "fc.weight".
 /bin/sh: 1: python: not found
 OSError: [Errno 98] Address already in use: uvicorn 0.0.0.0:8000
 RuntimeError: Sizes of tensors must match except in dimension 1. Expected size 8 but got size 9 for tensor number 1

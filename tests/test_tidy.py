@@ -94,7 +94,7 @@ LAYERS = (
     {"finding", "child", "pasted"},
     {"fact"},
     {"registry", "resources", "options", "requests", "isolation", "fileform", "symptoms", "facts"},
-    {"plugins", "outcome", "survey", "fixing", "quarantine", "moving"},
+    {"plugins", "outcome", "survey", "fixing", "quarantine", "moving", "renaming"},
     {"diagnosis", "settings"},
     {"silence", "report"},
     {"examine"},

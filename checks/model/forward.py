@@ -15,7 +15,6 @@ _DOING = {
     "build": "while the network was made",
     "forward": "in forward",
     "loss": "in the loss",
-    "memory": "in forward or backward",
 }
 
 
@@ -27,13 +26,13 @@ def forward_fails(forward: ForwardEnd) -> Iterator[Finding]:
 
     Fix: see the line and the shapes there; --trace shows every line before it.
     """
-    if forward.end not in ("done", "exception"):
+    if forward.end != "done":
         last = forward.stack[-1] if forward.stack else None
         yield Finding(
             Place(last.path, last.line) if last else None,
             "the network {detail} {doing}",
             detail=forward.end_detail,
-            doing=_DOING.get(forward.phase, ""),
+            doing=_DOING.get(forward.phase, "in forward or backward"),
             output=forward.last_line,
             show=_stack(forward),
             fix=_end_fix(forward.end),
@@ -117,4 +116,6 @@ def _end_fix(end: str) -> str:
         return "look for what it allocates; if it needs that much, raise --memory-limit"
     if end == "exit":
         return "move code that ends the process under if __name__ == '__main__':"
+    if end == "exception":
+        return "raise an Exception: this one goes past every except Exception"
     return "run it under python -X faulthandler; a crash in native code is often a wrong build of an extension"

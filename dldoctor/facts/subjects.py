@@ -110,8 +110,9 @@ class ModelTarget(UserObject):
     inputs: tuple[InputSpec, ...] = ()
     #: record a PySnooper trace of a failing forward
     trace: bool = False
-    #: show the layer table
+    #: show the layer table, down to this depth (None for all)
     table: bool = False
+    depth: int | None = None
 
 
 @dataclass(frozen=True)

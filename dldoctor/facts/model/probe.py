@@ -7,12 +7,21 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
 
 from dldoctor.fact import Fact, Unavailable
+from dldoctor.facts.model.records.export import Export
 from dldoctor.facts.model.records.forward import Built, Forward, StateEntry
 from dldoctor.facts.model.records.items import ItemsRead
 from dldoctor.facts.model.records.loss import LossRun
 from dldoctor.facts.model.records.memory import StepMemory
 from dldoctor.facts.model.records.values import Values
-from dldoctor.facts.subjects import BatchSize, ItemSource, LossAsked, ModelTarget, TargetSpec
+from dldoctor.facts.subjects import (
+    BatchSize,
+    CheckpointAsked,
+    ExportAsked,
+    ItemSource,
+    LossAsked,
+    ModelTarget,
+    TargetSpec,
+)
 from dldoctor.isolation import StackFrame
 from dldoctor.resources import Resources
 
@@ -52,6 +61,7 @@ class ModelProbe(Fact):
     no_values: str = ""
     loss: LossRun | None = None
     memory: tuple[StepMemory, ...] = ()
+    export: Export | None = None
     trace: str = ""
     #: why forward can't be examined here, where that is so
     unexaminable: str = ""
@@ -66,6 +76,8 @@ class ModelProbe(Fact):
         compare: TargetSpec | None,
         items: ItemSource | None,
         batch: BatchSize | None,
+        checkpoint: CheckpointAsked | None,
+        export: ExportAsked | None,
         resources: Resources,
     ) -> Self:
         from dldoctor.fileform import to_plain
@@ -82,19 +94,26 @@ class ModelProbe(Fact):
                 "compare": to_plain(compare) if compare else None,
                 "items": to_plain(items) | {"folder": str(items.folder.resolve())} if items else None,
                 "batch": batch.size if batch else None,
+                # a checkpoint can be compared with a network whose forward nobody described
+                "weights_alone": checkpoint is not None,
+                "export": export is not None,
                 "trace": target.trace,
                 "pysnooper": _pysnooper(target.trace),
             },
             resources,
             environment={"CUDA_VISIBLE_DEVICES": "", "PYTORCH_JIT": "0", "TORCHDYNAMO_DISABLE": "1"},
         )
+        stack, detail = _users(run.end.stack, target.folder), run.end.detail
         if run.end.kind == "exception":
-            raise RuntimeError(f"the child failed in {run.facts.get('phase', 'start')}: {run.end.detail}")
+            innermost = run.end.stack[-1] if run.end.stack else None
+            if not stack or innermost is None or Path(target.folder, innermost.path).name != Path(stack[-1].path).name:
+                raise RuntimeError(f"the child failed in {run.facts.get('phase', 'start')}: {detail}")
+            detail = f"raised {detail}"  # a BaseException of the user's own: no except Exception stops it
         return cls(
             phase=run.facts.get("phase", "start"),
             end=run.end.kind,
-            end_detail=run.end.detail,
-            stack=_users(run.end.stack, target.folder),
+            end_detail=detail,
+            stack=stack,
             output=run.end.output[-4000:],
             **_parts(run.facts),
         )

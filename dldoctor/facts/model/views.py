@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from dldoctor.fact import Fact, Unavailable
+from dldoctor.facts.model.layer_tree import HEADER, count, rows
 from dldoctor.facts.model.probe import BuildFault, ModelProbe
-from dldoctor.facts.model.records.forward import ForwardFault, HiddenLayer, Layer, OutputEnd, ShapeFault, SingleValue
+from dldoctor.facts.model.records.forward import (
+    ForwardFault,
+    HiddenLayer,
+    Layer,
+    OutputEnd,
+    ShapeFault,
+    SingleValue,
+    StateEntry,
+)
 from dldoctor.facts.subjects import ModelTarget
 from dldoctor.finding import Exhibit, Listing, Table
 from dldoctor.isolation import StackFrame
@@ -15,7 +24,10 @@ from dldoctor.isolation import StackFrame
 
 @dataclass(frozen=True)
 class LayerTable(Fact):
-    """The layers in the order of their first calls, and their sums. Sums are final when no shape is wrong."""
+    """The layers in the order of their first calls, and their sums. Sums are final when no shape is wrong.
+
+    Bytes of activations are those of one sample.
+    """
 
     layers: tuple[Layer, ...]
     inputs: tuple[str, ...]
@@ -28,15 +40,16 @@ class LayerTable(Fact):
     activation_bytes: int
     #: "fake" when nothing was allocated, "real" for a tiny forward on the CPU
     mode: str
-    #: whether the table was asked for
+    #: whether the table was asked for, and to which depth
     wanted: bool = False
+    depth: int | None = None
 
     @property
     def said(self) -> str:
         frozen = self.parameters - self.trainable
         parts = [
-            f"{_count(self.parameters)} parameters" + (f" ({_count(frozen)} frozen)" if frozen else ""),
-            f"{_count(self.madds)} MAdds",
+            f"{count(self.parameters)} parameters" + (f" ({count(frozen)} frozen)" if frozen else ""),
+            f"{count(self.madds)} MAdds",
             f"{self.activation_bytes / 2**20:,.1f} MiB of activations a sample",
         ]
         return ", ".join(parts) + ("; examined by a tiny forward on the CPU" if self.mode == "real" else "")
@@ -44,19 +57,14 @@ class LayerTable(Fact):
     def drawn(self, verbose: bool) -> tuple[Exhibit, ...]:
         if not (self.wanted or verbose):
             return ()
-        rows = tuple(
-            (layer.path, layer.what, _sides(layer.shape_in), _sides(layer.shape_out), _count(layer.parameters),
-             _count(layer.madds), f"{layer.activation_bytes / 2**20:.1f}")
-            for layer in self.layers
-        )  # fmt: skip
-        return (Table(("layer", "type", "in", "out", "params", "MAdds", "MiB"), rows),)
+        return (Table(HEADER, rows(self.layers, self.depth, whole=verbose)),)
 
     @classmethod
     def gather(cls, probe: ModelProbe, target: ModelTarget) -> Self:
         forward = probe.forward_pass()
         built = probe.built
         return cls(
-            forward.layers,
+            tuple(replace(layer, activation_bytes=layer.activation_bytes // forward.batch) for layer in forward.layers),
             forward.inputs,
             built.parameters if built else 0,
             built.trainable if built else 0,
@@ -64,18 +72,8 @@ class LayerTable(Fact):
             forward.activation_bytes // forward.batch,
             forward.mode,
             target.table,
+            target.depth,
         )
-
-
-def _count(number: int) -> str:
-    for size, unit in ((10**12, " T"), (10**9, " G"), (10**6, " M"), (10**4, " k")):
-        if number >= size:
-            return f"{number / (size if size > 10**4 else 10**3):.3g}{unit}"
-    return str(number)
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "scalar"
 
 
 @dataclass(frozen=True)
@@ -165,6 +163,19 @@ class ModelOutputs(Fact):
             else next((out for out in outputs if out.name in ("logits", "out", "output")), None)
         )
         return cls(outputs, main)
+
+
+@dataclass(frozen=True)
+class NetworkState(Fact):
+    """The network's state_dict: names, shapes and dtypes, in its order."""
+
+    entries: tuple[StateEntry, ...]
+
+    @classmethod
+    def gather(cls, probe: ModelProbe) -> Self:
+        if not probe.state:
+            raise Unavailable("the network could not be built" if probe.built is None else "its state_dict is empty")
+        return cls(probe.state)
 
 
 @dataclass(frozen=True)

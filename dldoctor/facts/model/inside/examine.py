@@ -21,7 +21,7 @@ SEED = 0
 def examine(arguments: Mapping[str, Any], send: Send) -> None:
     """See `dldoctor.facts.model.probe.ModelProbe.gather` for the arguments and what is sent."""
     send("phase", "start")
-    runtime.prepare()
+    runtime.prepare(compiler=arguments["export"])
     import torch
 
     from dldoctor.facts.model.inside import criteria, places
@@ -63,7 +63,15 @@ def examine(arguments: Mapping[str, Any], send: Send) -> None:
     send("built", dataclasses.asdict(_built(net, time.perf_counter() - started)))
     send("state", [dataclasses.asdict(entry) for entry in _state(net)])
     if not specs:
-        specs = _example_inputs(net, arguments["target"])
+        specs = _example_inputs(net)
+        if not specs and arguments["weights_alone"]:
+            send("unexaminable", "that needs --input")
+            return
+        if not specs:
+            raise UserError(
+                f"{arguments['target']}: say what one sample looks like, without the batch axis: --input 3x224x224 "
+                "(or 128:int64 for token ids), or --data data.py:train_set"
+            )
     send("phase", "forward")
     Examination(net, specs, arguments, send, initialisation.complete).forward(criterion, target, pulled)
 
@@ -120,6 +128,9 @@ class Examination:
         if self.arguments["batch"] and done.clean and done.mode == "fake":
             self.part("memory", self.memory)
 
+        if self.arguments["export"] and done.error is None:
+            self.part("export", self.export)
+
     def part(self, name: str, measure: Callable[[], Any]) -> None:
         """Send what `measure` gives (records, or None for nothing); a failure of ours costs that part alone."""
         self.send("phase", name)
@@ -143,6 +154,11 @@ class Examination:
 
         shown = self.arguments["loss"]
         return losses.run(criterion[0], shown, criterion[1], done.rec, done.output, real, target, compared)
+
+    def export(self) -> Any:
+        from dldoctor.facts.model.inside import export
+
+        return export.run(self.net, self.specs)
 
     def memory(self) -> Any:
         from dldoctor.facts.model.inside import passes
@@ -242,7 +258,8 @@ def _specs(arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], Any, Any]:
     return specs or pulled.inputs, target or pulled.target, pulled
 
 
-def _example_inputs(net: Any, target: str) -> tuple[Any, ...]:
+def _example_inputs(net: Any) -> tuple[Any, ...]:
+    """What Lightning modules say of their input; nothing for others."""
     import torch
 
     from dldoctor.facts.model.inside.inputs import Spec
@@ -250,10 +267,7 @@ def _example_inputs(net: Any, target: str) -> tuple[Any, ...]:
     example = getattr(net, "example_input_array", None)
     if isinstance(example, torch.Tensor) and example.dim() > 0:
         return (Spec(tuple(example.shape[1:]), str(example.dtype).removeprefix("torch.")),)
-    raise UserError(
-        f"{target}: say what one sample looks like, without the batch axis: --input 3x224x224 "
-        "(or 128:int64 for token ids), or --data data.py:train_set"
-    )
+    return ()
 
 
 def _built(net: Any, seconds: float) -> Any:

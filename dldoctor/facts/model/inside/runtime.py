@@ -34,13 +34,13 @@ def _identity(function: Any = None, *_: Any, **__: Any) -> Any:
     return function if function is not None else _identity
 
 
-def prepare() -> None:
-    """Import torch the quick way. The compiler's package is a second of start-up that nothing here needs."""
+def prepare(*, compiler: bool = False) -> None:
+    """Import torch the quick way: its compiler's package is a second of start-up that only an export needs."""
     os.environ.setdefault("PYTORCH_JIT", "0")
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     import torch
 
-    if "torch._dynamo" not in sys.modules:
+    if not compiler and "torch._dynamo" not in sys.modules:
         _postpone_compiler(torch)
     logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL + 1)
     torch.compile = _identity  # type: ignore[assignment]  # patched on purpose

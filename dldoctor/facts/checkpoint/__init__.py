@@ -1,0 +1,1 @@
+"""Weights in a file: read without running anything that the file says."""
