@@ -66,6 +66,7 @@ from .facts.model.losses import LossProbe as LossProbe
 from .facts.model.memory import MemoryDemand as MemoryDemand
 from .facts.model.probe import ModelProbe as ModelProbe
 from .facts.model.values import RealValues as RealValues
+from .facts.model.values import WatchedCalls as WatchedCalls
 from .facts.model.views import ForwardEnd as ForwardEnd
 from .facts.model.views import ForwardTrace as ForwardTrace
 from .facts.model.views import HiddenLayers as HiddenLayers

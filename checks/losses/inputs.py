@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from dldoctor import Finding, LossProbe, Severity, check
+from dldoctor import Finding, LossProbe, Severity, WatchedCalls, check
 from dldoctor.facts.model.compared import ELEMENTWISE, INDEXED, at_line, finding, shape, sides
 from dldoctor.facts.model.frames import line_frame
 from dldoctor.facts.model.records.loss import LossCall
@@ -193,29 +193,39 @@ def class_weight_mismatch(loss: LossProbe) -> Iterator[Finding]:
             return
 
 
-@check(
-    "MOD035",
-    Severity.ERROR,
-    since="0.1",
-)
-def one_class_softmax(loss: LossProbe) -> Iterator[Finding]:
-    """Cross-entropy over a single output.
+@check("MOD035", Severity.ERROR, since="0.1")
+def one_class_softmax(loss: LossProbe | None, calls: WatchedCalls | None) -> Iterator[Finding]:
+    """Cross-entropy or softmax over a single output.
 
-    The softmax of one number is 1, so the loss is 0 from the first step and no gradient ever comes.
+    The softmax of one number is 1: the loss is 0 from the first step and no gradient ever comes.
 
     Fix: two outputs for cross-entropy, or binary_cross_entropy_with_logits over the one.
     """
-    for call in loss.run.calls:
+    run = loss.run if loss is not None else None
+    for call in run.calls if run is not None else ():
         if call.function not in ("cross_entropy", "nll_loss") or len(call.input_shape) < 2 or call.input_shape[1] != 1:
             continue
-        yield finding(
-            loss.run,
-            call,
-            "{function} over one output ({output}) is 0 whatever the network says",
-            "nn.BCEWithLogitsLoss() with float targets of the output's shape, or a last layer of 2 outputs",
-            output=shape(call.input_shape),
-        )
+        if run is not None:
+            yield finding(
+                run,
+                call,
+                "{function} over one output ({output}) is 0 whatever the network says",
+                "nn.BCEWithLogitsLoss() with float targets of the output's shape, or a last layer of 2 outputs",
+                output=shape(call.input_shape),
+            )
         return
+    for end in calls.calls.softmaxes if calls is not None else ():
+        if end.is_output and end.shape[end.axis] == 1 and len(end.shape) == 2:
+            yield Finding(
+                at_line(end.place, end.layer),
+                "the network ends in a {function} over one output ({output}), which is {value} for every input",
+                function=end.function,
+                output=shape(end.shape),
+                value=0 if end.function == "log_softmax" else 1,
+                show=line_frame(end.place),
+                fix="torch.sigmoid for one output, or a last layer of 2",
+            )
+            return
 
 
 def _at_maker(loss: LossProbe, call: LossCall, template: str, fix: str, **values: Any) -> Finding:

@@ -49,6 +49,8 @@ def forward_fails(forward: ForwardEnd) -> Iterator[Finding]:
             show=[*code, *_locals(tuple((frame.get("locals") or {}).items()))],
         )
     for fault in forward.faults:
+        if fault.operation == "dtype":
+            continue  # MOD019 says it
         at = fault.place
         show: list[Exhibit] = [*line_frame(at), *_locals(fault.tensors)]
         where = fault.layer or fault.function or "forward"

@@ -6,9 +6,9 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-from dldoctor import Finding, Place, RealValues, Severity, Table, check
+from dldoctor import Finding, RealValues, Severity, Table, WatchedCalls, check
+from dldoctor.facts.model.compared import at_line
 from dldoctor.facts.model.frames import line_frame
-from dldoctor.facts.model.records.forward import Place as Line
 from dldoctor.facts.model.records.values import LayerValues
 
 #: layers over which a scale must have grown or shrunk, and by how much each at least
@@ -19,7 +19,9 @@ _SHARE = 0.7
 
 
 @check("MOD018", Severity.WARNING, Severity.ERROR, since="0.1")
-def bad_initialisation(real: RealValues, *, explodes: float = 1e4, vanishes: float = 1e-6) -> Iterator[Finding]:
+def bad_initialisation(
+    real: RealValues, calls: WatchedCalls | None, *, explodes: float = 1e4, vanishes: float = 1e-6
+) -> Iterator[Finding]:
     """At initialisation values explode or vanish from layer to layer, or outputs do not depend on the input.
 
     The first steps then overflow, or no gradient comes through.
@@ -30,7 +32,7 @@ def bad_initialisation(real: RealValues, *, explodes: float = 1e4, vanishes: flo
     if values.non_finite is not None:
         bad = values.non_finite
         yield Finding(
-            _at(bad.place, bad.layer),
+            at_line(bad.place, bad.layer),
             "at initialisation {operation} in {layer} gives NaN or infinity",
             layer=bad.layer or "forward",
             operation=bad.operation or "an operation",
@@ -39,10 +41,11 @@ def bad_initialisation(real: RealValues, *, explodes: float = 1e4, vanishes: flo
             fix="clamp what goes into the log, sqrt or division there, or initialise the weights before it",
         )
         return
-    if values.dead_after is not None:
+    ends = calls.calls.softmaxes if calls is not None else ()
+    if values.dead_after is not None and not any(end.is_output and end.shape[end.axis] == 1 for end in ends):
         last = values.dead_after
         yield Finding(
-            _at(last.made, last.layer),
+            at_line(last.made, last.layer),
             "no output depends on the input: nothing behind {layer} does"
             if last.layer
             else "no output depends on the input",
@@ -65,7 +68,7 @@ def bad_initialisation(real: RealValues, *, explodes: float = 1e4, vanishes: flo
             continue
         first, end = known[0][0], known[-1][0]
         yield Finding(
-            _at(end.made, end.layer),
+            at_line(end.made, end.layer),
             "{what} {how} at initialisation: from {least:.2g} at {first} to {most:.2g} at {last}",
             what="values" if name == "explode" else "differences between two inputs",
             how=name,
@@ -80,7 +83,7 @@ def bad_initialisation(real: RealValues, *, explodes: float = 1e4, vanishes: flo
         return
 
 
-@check("MOD025", Severity.ERROR, since="0.1")
+@check("MOD025", Severity.ERROR, since="0.1", unless=("MOD021",))
 def batch_dependent_output(real: RealValues) -> Iterator[Finding]:
     """In evaluation mode the output of a sample changes with its neighbours in the batch.
 
@@ -93,7 +96,7 @@ def batch_dependent_output(real: RealValues) -> Iterator[Finding]:
         where = found.layer or "the network"
         at = found.place or found.made
         yield Finding(
-            _at(at, found.layer),
+            at_line(at, found.layer),
             "in evaluation mode an output changes by {difference:.2g} (of {largest:.2g}) with the other samples of its "
             "batch, from {operation} in {where} on"
             if found.operation
@@ -130,7 +133,7 @@ def random_evaluation(real: RealValues) -> Iterator[Finding]:
     for call in real.values.random_calls:
         attention = call.function == "scaled_dot_product_attention"
         yield Finding(
-            _at(call.place, call.layer),
+            at_line(call.place, call.layer),
             "{function} drops in evaluation mode, too: two forwards of one input differ",
             function=call.function,
             show=line_frame(call.place),
@@ -138,10 +141,6 @@ def random_evaluation(real: RealValues) -> Iterator[Finding]:
             if attention
             else f"F.{call.function}(..., training=self.training), or a layer of nn.Dropout",
         )
-
-
-def _at(line: Line | None, layer: str) -> Place:
-    return Place(line.path if line else None, line.line if line else None, layer=layer or None)
 
 
 def _rounded(layers: Sequence[LayerValues], series: Sequence[float | None]) -> list[float | None]:

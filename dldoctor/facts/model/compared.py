@@ -28,7 +28,7 @@ def failing_call(run: LossRun) -> LossCall | None:
 
 
 def at_line(line: Line | None, layer: str = "") -> Place:
-    return Place(line.path if line else None, line.line if line else None, layer=layer or None)
+    return Place(line.path if line else None, line.line if line else None, layer=layer.lstrip(".") or None)
 
 
 def sides(call: LossCall) -> Table:

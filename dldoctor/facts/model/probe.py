@@ -13,6 +13,7 @@ from dldoctor.facts.model.records.items import ItemsRead
 from dldoctor.facts.model.records.loss import LossRun
 from dldoctor.facts.model.records.memory import StepMemory
 from dldoctor.facts.model.records.values import Values
+from dldoctor.facts.model.records.watched import Watched
 from dldoctor.facts.subjects import (
     BatchSize,
     CheckpointAsked,
@@ -54,6 +55,7 @@ class ModelProbe(Fact):
     state: tuple[StateEntry, ...] = ()
     build_failed: BuildFault | None = None
     forward: Forward | None = None
+    watched: Watched | None = None
     #: what --data data.py:train_set gave
     items: ItemsRead | None = None
     values: Values | None = None

@@ -119,6 +119,8 @@ class Examination:
             from dldoctor.facts.model.inside import trace
 
             self.send("trace", trace.record(self.net, self.specs, done, self.arguments["pysnooper"]))
+        if done.error is None:
+            self.part("watched", lambda: self.watched(done, values))
         if done.clean:
             self.part("values", lambda: values.measure(done))
             self.send("no_values", values.why_not)
@@ -148,6 +150,25 @@ class Examination:
             return
         if found is not None:
             self.send(name, [*map(dataclasses.asdict, found)] if isinstance(found, list) else dataclasses.asdict(found))
+
+    def watched(self, done: Any, values: Any) -> Any:
+        from dldoctor.facts.model.inside import devices, passes, watch
+
+        fake = done.mode == "fake"
+
+        def run(batch: int, training: bool) -> Any:
+            values.fresh()
+            return passes.run(self.net, self.specs, batch, fake=fake, training=training, repair=False)
+
+        def backward() -> Any:
+            values.fresh()
+            return passes.backward(self.net, self.specs, BATCH, fake=fake)
+
+        def on_gpu() -> Any:
+            values.fresh()
+            return devices.run(self.net, self.specs, BATCH)
+
+        return watch.watched(done, self.net, watch.Runs(run, backward, on_gpu if fake and done.clean else None))
 
     def loss(self, criterion: tuple[Any, str], done: Any, target: Any, real: Any, compared: Any) -> Any:
         from dldoctor.facts.model.inside import losses

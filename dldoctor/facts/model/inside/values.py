@@ -93,6 +93,10 @@ class ValueRuns:
             found.random_calls,
         )
 
+    def fresh(self) -> None:
+        """Attributes as they were before anything had run the network."""
+        _set(self.before)
+
     # --- inputs ---
 
     def samples(self, done: Any) -> tuple[tuple[list[Any], dict[str, Any]], str]:
@@ -167,7 +171,7 @@ class ValueRuns:
         ]
         state = random.getstate()
         try:
-            _set(self.before)
+            self.fresh()
             with torch.random.fork_rng(devices=[]):
                 yield
         finally:
