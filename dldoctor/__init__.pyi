@@ -17,6 +17,7 @@ from .facts.checkpoint.matching import Renaming as Renaming
 from .facts.checkpoint.matching import Rule as Rule
 from .facts.checkpoint.matching import StateMatch as StateMatch
 from .facts.classes import ClassCount as ClassCount
+from .facts.classes import KnownClasses as KnownClasses
 from .facts.dataset.agreement import LabelAgreement as LabelAgreement
 from .facts.dataset.annotated import CategoryList as CategoryList
 from .facts.dataset.annotated import Fault as Fault
@@ -61,6 +62,7 @@ from .facts.machine.packages import TorchInstall as TorchInstall
 from .facts.machine.ports import Port as Port
 from .facts.machine.processors import Processors as Processors
 from .facts.model.export import ExportRun as ExportRun
+from .facts.model.data import DatasetRead as DatasetRead
 from .facts.model.head import ModelHead as ModelHead
 from .facts.model.losses import LossProbe as LossProbe
 from .facts.model.memory import MemoryDemand as MemoryDemand

@@ -43,6 +43,8 @@ def examine(arguments: Mapping[str, Any], send: Send) -> None:
     with initialisation.limiting(), OnCpu():
         found = load(arguments["target"], arguments["folder"])
     criterion = criteria.resolve(arguments["loss"], arguments["folder"]) if arguments["loss"] else None
+    if arguments["items"] is not None:
+        send("phase", "data")
     specs, target, pulled = _specs(arguments)
     if pulled is not None:
         send("items", dataclasses.asdict(pulled.read))

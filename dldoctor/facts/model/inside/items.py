@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ def pull(source: Mapping[str, Any], batch: int, inputs_too: bool) -> Pulled:
             len(items),
             grown,
             loader.num_workers if loader is not None else None,
+            loader is not None and _copies(loader),
+            loader.batch_size if loader is not None and not loader.drop_last else None,
             labels,
         ),
         inputs,
@@ -101,6 +104,12 @@ def private_bytes() -> int:
             return sum(int(line.split()[1]) * 1024 for line in status if line.startswith(("RssAnon:", "VmSwap:")))
     except OSError:
         return 0  # no such file: not Linux
+
+
+def _copies(loader: Any) -> bool:
+    """Whether each worker starts with a copy of its own; a fork shares what it does not write to."""
+    context = loader.multiprocessing_context or multiprocessing
+    return bool(loader.num_workers) and context.get_start_method() != "fork"
 
 
 def _reads(dataset: Any, loader: Any) -> Iterator[Callable[[], Any]]:

@@ -19,5 +19,9 @@ class ItemsRead:
     grown: int
     #: workers of its DataLoader; None for a Dataset alone
     workers: int | None
+    #: whether those are processes that get copies of the Dataset rather than share it
+    copied: bool
+    #: samples of its DataLoader's batches, unless it leaves out a last one that is smaller
+    kept_batch: int | None
     #: least and greatest whole number among the targets of the pulled items
     labels: tuple[int, int] | None = None
