@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from dldoctor.facts.model.records.values import DeadAfter, LayerValues, NonFinit
 #: steps after which a network that answers the same to everything is taken to do so for good
 STEPS = 3
 _STEP_SIZE = 0.01
+#: times that the largest values may be of the smallest
+_ODD = 1000
 #: a difference between two outputs that is none, as a share of their size
 _NOTHING = 1e-6
 _BatchNorm = torch.nn.modules.batchnorm._BatchNorm
@@ -33,8 +36,9 @@ class TrainRun:
 
 
 def train(net: torch.nn.Module, pair: tuple[list[Any], dict[str, Any]], training: bool) -> TrainRun:
-    """Run it, with every layer watched. BatchNorm's running statistics become those of these two samples, so that
-    evaluation afterwards sees values of the right size."""
+    """Run it, with every layer watched; backward only where forward gives cause for concern, as it takes twice the
+    time. BatchNorm's running statistics become those of these two samples, so that evaluation afterwards sees values
+    of the right size."""
     names = {id(module): path for path, module in net.named_modules()}
     seen: dict[int, tuple[torch.nn.Module, torch.Tensor]] = {}
 
@@ -62,11 +66,20 @@ def train(net: torch.nn.Module, pair: tuple[list[Any], dict[str, Any]], training
         for handle in handles:
             handle.remove()
     floats = [t for _, t in named_outputs(output) if t.is_floating_point()]
-    _backward(floats)
-    bad = None if _finite(floats) else _first_bad(net, pair)
     layers = tuple(_values_of(names[key], module, result) for key, (module, result) in seen.items())
+    if _odd(layers) or _constant(output):
+        _backward(floats)
+        layers = tuple(_values_of(names[key], module, result) for key, (module, result) in seen.items())
+    bad = None if _finite(floats) else _first_bad(net, pair)
     net.zero_grad(set_to_none=True)
     return TrainRun(output, layers, bad)
+
+
+def _odd(layers: Sequence[LayerValues]) -> bool:
+    """Whether sizes differ more than those of a network that begins well."""
+    stds = [layer.std for layer in layers if layer.weighted and layer.std > 0]
+    spreads = [layer.spread for layer in layers if layer.weighted and layer.spread]
+    return any(max(sizes) > _ODD * min(sizes) for sizes in (stds, spreads) if sizes)
 
 
 def _first_bad(net: torch.nn.Module, pair: tuple[list[Any], dict[str, Any]]) -> NonFiniteLayer:
@@ -106,9 +119,9 @@ def _values_of(path: str, module: torch.nn.Module, result: torch.Tensor) -> Laye
     values = result.float()
     spread = None
     if values.dim() and values.shape[0] == 2:
-        spread = float((values[0] - values[1]).square().mean().sqrt())
+        spread = _size(values[0] - values[1])
     gradients = [p.grad.float() for p in module._parameters.values() if p is not None and p.grad is not None]
-    gradient = max((float(g.square().mean().sqrt()) for g in gradients if g.numel()), default=None)
+    gradient = max((_size(g) for g in gradients if g.numel()), default=None)
     return LayerValues(
         path,
         what(module),
@@ -118,6 +131,11 @@ def _values_of(path: str, module: torch.nn.Module, result: torch.Tensor) -> Laye
         gradient,
         sum(p.dim() > 1 for p in module._parameters.values() if p is not None) > 0,
     )
+
+
+def _size(values: torch.Tensor) -> float:
+    """Root mean square."""
+    return math.sqrt(float(values.square().sum()) / max(1, values.numel()))
 
 
 def _backward(outputs: Iterable[torch.Tensor]) -> None:
@@ -153,7 +171,7 @@ def dead_after(
             with torch.no_grad():
                 for parameter, _ in before:
                     if parameter.grad is not None:
-                        size = float(parameter.grad.float().square().mean().sqrt())
+                        size = _size(parameter.grad.float())
                         if size > 0:
                             parameter.sub_(parameter.grad, alpha=_STEP_SIZE / size)
         still = [p for p, _ in before if p.requires_grad and (p.grad is None or not bool(p.grad.any()))]
