@@ -66,6 +66,7 @@ from .facts.model.data import DatasetRead as DatasetRead
 from .facts.model.head import ModelHead as ModelHead
 from .facts.model.losses import LossProbe as LossProbe
 from .facts.model.memory import MemoryDemand as MemoryDemand
+from .facts.model.memory import MemoryPlan as MemoryPlan
 from .facts.model.probe import ModelProbe as ModelProbe
 from .facts.model.values import RealValues as RealValues
 from .facts.model.values import WatchedCalls as WatchedCalls
@@ -118,6 +119,8 @@ from .isolation import ChildEnd as ChildEnd
 from .isolation import StackFrame as StackFrame
 from .outcome import Entry as Entry
 from .outcome import Outcome as Outcome
+from .prediction import MemoryPrediction as MemoryPrediction
+from .prediction import predict_memory as predict_memory
 from .registry import Check as Check
 from .registry import check as check
 from .report import Report as Report

@@ -14,6 +14,7 @@ from dldoctor.fact import BadInput, Fact, Subject
 from dldoctor.facts.subjects import (
     AmpAsked,
     CheckpointAsked,
+    CudnnBenchmarkAsked,
     DatasetFolder,
     EmbeddingsAsked,
     ExportAsked,
@@ -142,6 +143,7 @@ class ModelRequest(Request):
     amp: bool = option(False, "The step runs under torch.autocast (mixed precision).")
     amp_dtype: str = option("bfloat16", "What autocast computes in: bfloat16 or float16.", "DTYPE")
     memory: bool = option(False, "Show where the memory of a training step goes, by purpose and by layer.")
+    cudnn_benchmark: bool = option(False, "The training sets torch.backends.cudnn.benchmark: more memory for speed.")
     checkpoint: str | None = option(None, "Weights to be loaded into the network; read without running them.", "FILE")
     write_fixed: str | None = option(None, "Write the checkpoint with keys that the network knows to here.", "FILE")
     export: bool = option(False, "Also try torch.export, which ONNX and AOTInductor start from.")
@@ -170,6 +172,8 @@ class ModelRequest(Request):
             found.append(AmpAsked(self.amp_dtype))
         if self.memory:
             found.append(MemoryAsked())
+        if self.cudnn_benchmark:
+            found.append(CudnnBenchmarkAsked())
         if self.export:
             found.append(ExportAsked())
         if self.checkpoint is not None:
@@ -183,9 +187,15 @@ class ModelRequest(Request):
         return [*found, Machine(base), *common(self.classes, self.batch)]
 
     def shown(self) -> tuple[type[Fact], ...]:
+        from dldoctor.facts.model.memory import MemoryPlan
         from dldoctor.facts.model.views import ForwardTrace, LayerTable
 
-        return (LayerTable, ForwardTrace) if self.trace else (LayerTable,)
+        shown: list[type[Fact]] = [LayerTable]
+        if self.memory:
+            shown.append(MemoryPlan)
+        if self.trace:
+            shown.append(ForwardTrace)
+        return tuple(shown)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -98,6 +98,7 @@ LAYERS = (
     {"diagnosis", "settings"},
     {"silence", "report"},
     {"examine"},
+    {"prediction"},
     {"testing", "cli", "__main__"},
 )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor import Finding, MemoryDemand, PlannedCard, Severity, Table, check
+from dldoctor import BatchSize, Finding, MemoryDemand, PlannedCard, Severity, Table, check
+from dldoctor.facts.model.records.memory import StepMemory
 
 _MIB = 1 << 20
 
@@ -23,15 +24,7 @@ _MIB = 1 << 20
         "MPS backend out of memory",
     ),
 )
-def will_not_fit(
-    demand: MemoryDemand,
-    gpu: PlannedCard,
-    *,
-    context_mib: int = 550,
-    allocator: float = 1.11,
-    allocator_low: float = 1.0,
-    allocator_high: float = 1.27,
-) -> Iterator[Finding]:
+def will_not_fit(demand: MemoryDemand, gpu: PlannedCard, batch: BatchSize) -> Iterator[Finding]:
     """The step asks for more memory than the GPU has.
 
     Parameters, gradients, the optimizer's state and what forward keeps for backward must lie there at once; on top
@@ -39,50 +32,61 @@ def will_not_fit(
 
     Fix: a smaller batch with gradient accumulation, bfloat16 autocast, or activation checkpointing.
     """
-    live = demand.peak(demand.batch)
-    low, middle, high = (
-        int(live * factor) + context_mib * _MIB for factor in (allocator_low, allocator, allocator_high)
-    )
-    if high <= gpu.bytes:
+    step = demand.step
+    if step.fits not in ("perhaps", "no"):
         return
-    severity = Severity.ERROR if low > gpu.bytes else Severity.WARNING
-    room = gpu.bytes - context_mib * _MIB
-    fits = int((room / allocator_high - demand.fixed) / demand.per_sample) if demand.per_sample else 0
-    assumed = " (assumed: --optimizer)" if demand.optimizer_assumed else ""
-    rows = [
-        ("parameters and buffers", demand.parameters + demand.buffers),
-        ("gradients", demand.gradients),
-        (f"optimizer state, {demand.optimizer_name}{assumed}", demand.optimizer),
-        (f"activations at batch {demand.batch}", demand.activations),
-        ("temporaries at the peak", demand.temporaries),
-        ("CUDA context", context_mib * _MIB),
-    ]
-    if fits >= 1:
-        fix = (
-            f"the largest batch that surely fits is {fits}; gradient accumulation keeps the effective batch; "
-            f"torch.autocast('cuda', torch.bfloat16) about halves the {_size(demand.activations)} of activations, "
-            "torch.utils.checkpoint saves more of them"
-        )
-    else:
-        fix = (
-            "no batch fits: parameters, gradients and optimizer state alone take "
-            f"{_size(demand.parameters + demand.gradients + demand.optimizer)}; an optimizer with less state, "
-            "bfloat16 parameters, or sharding over several GPUs (FSDP)"
-        )
     yield Finding(
         None,
         "a step at batch {batch} takes {low} to {high} of GPU memory, {middle} most likely, of {gpu} ({said_by})",
-        severity=severity,
-        batch=demand.batch,
-        low=_size(low),
-        high=_size(high),
-        middle=_size(middle),
+        severity=Severity.ERROR if step.fits == "no" else Severity.WARNING,
+        batch=batch.size,
+        low=_size(step.low),
+        high=_size(step.high),
+        middle=_size(step.peak),
         gpu=_size(gpu.bytes),
         said_by=gpu.said_by,
-        largest_batch=max(fits, 0),
-        fix=fix,
-        show=Table(("for", "memory"), tuple((name, _size(size)) for name, size in rows)),
+        largest_batch=step.largest_batch,
+        savings={saving.way: _size(saving.peak) for saving in step.savings},
+        fix=_fix(step),
+        show=Table(("for", "memory"), tuple(_rows(step))),
     )
+
+
+def _rows(step: StepMemory) -> Iterator[tuple[str, str]]:
+    for name, size in step.by_category:
+        if size >= _MIB // 2:
+            yield _named(name, step), _size(size)
+    for saving in step.savings:
+        yield f"instead, with {saving.way}", _size(saving.peak)
+
+
+def _named(category: str, step: StepMemory) -> str:
+    if category == "optimizer":
+        return f"{category}, {step.optimizer}{' (assumed: --optimizer)' if step.optimizer_assumed else ''}"
+    return category
+
+
+def _fix(step: StepMemory) -> str:
+    """What brings it below the card's size; what does so by itself comes first."""
+    assert step.card is not None  # it was held against one
+    enough = [saving.way for saving in step.savings if saving.peak * 1.05 <= step.card]
+    ways = f"; at batch {step.batch}, {_either(enough)} would do" if enough else ""
+    if step.largest_batch:
+        return f"the largest batch that surely fits is {step.largest_batch}{ways}"
+    if enough:
+        return f"{_either(enough)} would do"
+    if step.largest_batch is None:
+        return "a smaller batch with gradient accumulation, bfloat16 autocast, or activation checkpointing"
+    standing = sum(size for name, size in step.by_category if name in ("parameters", "gradients", "optimizer"))
+    return (
+        f"no batch fits: parameters, gradients and optimizer state take {_size(standing)} at the peak; an optimizer "
+        "with less state, bfloat16 parameters, or sharding over several GPUs (FSDP)"
+    )
+
+
+def _either(ways: list[str]) -> str:
+    plain = [way for way in ways if way != "both"] or ["bfloat16 and checkpointing together"]
+    return " or ".join(plain)
 
 
 def _size(size: int) -> str:

@@ -75,7 +75,7 @@ def linear_in_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding
         else:
             template = "{layer} declares {declared} features, {arriving} arrive"
             fix = _number_fix(mismatches, fault, _pool_instead(fault) or _divisor(fault))
-        yield _finding(fault, template, fix, values, mark=fault.hint in ("", "transpose"))
+        yield _finding(mismatches, fault, template, fix, values, mark=fault.hint in ("", "transpose"))
 
 
 @check(
@@ -119,6 +119,7 @@ def conv_in_channels_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
             values["sides"] = " x ".join(map(str, fault.shape))
             needed = "" if fault.declared == "1" else f", and declare 1 channel (or repeat it {fault.declared} times)"
             yield _finding(
+                mismatches,
                 fault,
                 "{layer} gets {sides} without a channel axis",
                 f"add the axis: x.unsqueeze(1){needed}",
@@ -127,6 +128,7 @@ def conv_in_channels_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
             )
         else:
             yield _finding(
+                mismatches,
                 fault,
                 "{layer} declares {declared} channels, {arriving} arrive",
                 _number_fix(mismatches, fault, "and groups that divide it" if "groups=" in fault.what else ""),
@@ -168,6 +170,7 @@ def norm_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
             "shape": list(fault.shape),
         }
         yield _finding(
+            mismatches,
             fault,
             "{layer} declares {declared} features, {arriving} arrive",
             _axes_instead(fault) or _number_fix(mismatches, fault, _divisor(fault)),
@@ -206,6 +209,7 @@ def input_too_small(mismatches: ShapeMismatches) -> Iterator[Finding]:
     if mismatches.smallest:
         fix = f"the smallest input that works is {mismatches.smallest}; or {fix}"
     yield _finding(
+        mismatches,
         fault,
         "{layer} gets a map of {sides}, smaller than its kernel of {kernel}",
         fix,
@@ -249,6 +253,7 @@ def channels_last_input(mismatches: ShapeMismatches) -> Iterator[Finding]:
         if fault.hint == "channels-last":
             sides = fault.shape
             yield _finding(
+                mismatches,
                 fault,
                 "{layer} wants {declared} channels first and gets {sides}, channels last",
                 f"x.permute(0, {len(sides)}, {', '.join(map(str, range(1, len(sides))))}) in the dataset or before the "
@@ -259,12 +264,32 @@ def channels_last_input(mismatches: ShapeMismatches) -> Iterator[Finding]:
 
 
 def _of_kind(mismatches: ShapeMismatches, kind: str) -> Iterator[ShapeFault]:
-    return (fault for fault in mismatches.faults if fault.kind == kind)
+    """One of each: layers that one call of a constructor made, copied or in a loop, have one fault."""
+    seen: list[ShapeFault] = []
+    for fault in mismatches.faults:
+        if fault.kind == kind and not any(_made_alike(fault, other) for other in seen):
+            seen.append(fault)
+            yield fault
+
+
+def _made_alike(one: ShapeFault, other: ShapeFault) -> bool:
+    return one.argument is not None and (one.argument, one.declared, one.arriving, one.certain, one.hint) == (
+        other.argument, other.declared, other.arriving, other.certain, other.hint
+    )  # fmt: skip
 
 
 def _finding(
-    fault: ShapeFault, template: str, fix: str | Advice | Edits, values: dict[str, Any], mark: bool = True
+    mismatches: ShapeMismatches,
+    fault: ShapeFault,
+    template: str,
+    fix: str | Advice | Edits,
+    values: dict[str, Any],
+    mark: bool = True,
 ) -> Finding:
+    alike = [other.layer for other in mismatches.faults if other is not fault and _made_alike(fault, other)]
+    if alike:
+        template += "; and so with {more} more made there, to {last}"
+        values = values | {"more": len(alike), "last": alike[-1], "alike": alike}
     where = fault.made or fault.called
     steps = tuple(ShapeStep(step.layer, step.what, step.shape_in, step.shape_out, step.marked) for step in fault.chain)
     column = None

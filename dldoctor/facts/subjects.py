@@ -180,6 +180,18 @@ class MemoryAsked(Fact):
 
     flag: ClassVar[str] = "--memory"
 
+    #: also try what would save memory
+    savings: bool = True
+    #: bytes that CUDA itself takes; None for what is usual
+    context: int | None = None
+
+
+@dataclass(frozen=True)
+class CudnnBenchmarkAsked(Fact):
+    """`--cudnn-benchmark`: the training sets torch.backends.cudnn.benchmark."""
+
+    flag: ClassVar[str] = "--cudnn-benchmark"
+
 
 @dataclass(frozen=True)
 class ExportAsked(Fact):

@@ -82,11 +82,11 @@ def _(histogram: Histogram, look: Look) -> list[Text]:
     most = max((value for _, value in histogram.bars), default=0)
     label_width = min(max((cell_len(label) for label, _ in histogram.bars), default=0), look.width // 3)
     counts = [f"{value:,.4g}" if value != int(value) else f"{int(value):,}" for _, value in histogram.bars]
-    room = max(4, min(20, look.width - label_width - max(map(len, counts), default=0) - 4))
+    unit = f" {histogram.unit}" if histogram.unit else ""
+    room = max(4, min(20, look.width - label_width - max(map(len, counts), default=0) - len(unit) - 3))
     lines = []
     for (label, value), count in zip(histogram.bars, counts, strict=True):
         bar = _bar(value / most if most else 0, room, look.ascii)
-        unit = f" {histogram.unit}" if histogram.unit else ""
         lines.append(Text(f"{set_cell_size(label, label_width)}  ") + Text(bar, "bar") + Text(f" {count}{unit}"))
     return lines
 
@@ -133,8 +133,16 @@ def _(listing: Listing, look: Look) -> list[Text]:
 
 
 def _flow(line: str, width: int) -> Iterator[str]:
-    """A line in parts that end in a comma, the later ones two cells further in."""
+    """A line in parts that end in a comma, the later ones two cells further in; a long part also ends at a blank."""
     indent = " " * (len(line) - len(line.lstrip()) + 2)
+    for part in _parted(line, indent, width):
+        while cell_len(part) > width and (blank := part.rfind(" ", len(indent), width + 1)) > len(indent):
+            yield part[:blank]
+            part = indent + part[blank + 1 :]  # noqa: PLW2901  # what is left of it
+        yield part
+
+
+def _parted(line: str, indent: str, width: int) -> Iterator[str]:
     part = ""
     for item in line.split(", "):
         longer = f"{part}, {item}" if part else item

@@ -6,7 +6,6 @@ import pytest
 from dldoctor.checks.losses.inputs import softmax_before_cross_entropy
 from dldoctor.checks.losses.targets import wrong_target_dtype, wrong_target_shape
 from dldoctor.checks.model.forward import batchnorm_single_value
-from dldoctor.checks.model.memory import will_not_fit
 from dldoctor.checks.model.outputs import classes_mismatch, softmax_in_model
 from dldoctor.checks.model.registration import unregistered_layers
 from dldoctor.checks.model.shapes import linear_in_features_mismatch
@@ -18,9 +17,7 @@ from dldoctor import (
     HiddenLayers,
     KnownClasses,
     LossProbe,
-    MemoryDemand,
     ModelOutputs,
-    PlannedCard,
     Severity,
     ShapeMismatches,
     SingleValues,
@@ -135,7 +132,7 @@ def test_batchnorm_over_one_value_raises_at_batch_one_alone() -> None:
     assert not list(batchnorm_single_value(SingleValues((norm,)), BatchSize(2), None))
     assert not list(batchnorm_single_value(SingleValues((norm,)), None, None))
     assert list(batchnorm_single_value(SingleValues((norm,)), BatchSize(1), None))
-    assert list(batchnorm_single_value(SingleValues((replace(norm, over_batch=False),)), None))
+    assert list(batchnorm_single_value(SingleValues((replace(norm, over_batch=False),)), None, None))
 
 
 HIDDEN = HiddenLayer("blocks", "", "list", 3, "Linear", 300, 300, True, False, LINE)
@@ -155,27 +152,3 @@ HIDDEN = HiddenLayer("blocks", "", "list", 3, "Linear", 300, 300, True, False, L
 def test_layers_hidden_on_purpose_are_left_alone(layer: HiddenLayer, severity: Severity | None) -> None:
     found = list(unregistered_layers(HiddenLayers((layer,), complete=True)))
     assert [finding.severity for finding in found] == ([severity] if severity else [])
-
-
-def demand(activations: int) -> MemoryDemand:
-    per_sample = activations // 8
-    return MemoryDemand(8, 1 << 28, 0, 1 << 28, 1 << 29, activations, 0, per_sample, "adam", False, 1 << 30)
-
-
-@pytest.mark.parametrize(
-    ("activations", "severity"),
-    [(1 << 30, None), (5 << 30, Severity.WARNING), (12 << 30, Severity.ERROR)],
-)
-def test_memory_is_an_error_only_when_the_least_estimate_is_too_much(
-    activations: int, severity: Severity | None
-) -> None:
-    found = list(will_not_fit(demand(activations), PlannedCard(8 << 30, "--gpu-memory")))
-    assert [finding.severity for finding in found] == ([severity] if severity else [])
-
-
-def test_the_largest_batch_said_fits_by_the_greatest_estimate() -> None:
-    (finding,) = will_not_fit(demand(12 << 30), PlannedCard(8 << 30, "--gpu-memory"))
-    fits = int(finding.evidence["largest_batch"])
-    assert fits == 3
-    smaller = replace(demand(12 << 30), batch=fits)
-    assert not list(will_not_fit(smaller, PlannedCard(8 << 30, "--gpu-memory")))

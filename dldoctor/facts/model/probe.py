@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
 
 from dldoctor.fact import Fact, Unavailable
+from dldoctor.facts.model.question import MemoryQuestion
 from dldoctor.facts.model.records.export import Export
 from dldoctor.facts.model.records.forward import Built, Forward, StateEntry
 from dldoctor.facts.model.records.items import ItemsRead
@@ -15,7 +16,6 @@ from dldoctor.facts.model.records.memory import StepMemory
 from dldoctor.facts.model.records.values import Values
 from dldoctor.facts.model.records.watched import Watched
 from dldoctor.facts.subjects import (
-    BatchSize,
     CheckpointAsked,
     ExportAsked,
     ItemSource,
@@ -62,7 +62,7 @@ class ModelProbe(Fact):
     #: why there are no values, where there are none
     no_values: str = ""
     loss: LossRun | None = None
-    memory: tuple[StepMemory, ...] = ()
+    memory: StepMemory | None = None
     export: Export | None = None
     trace: str = ""
     #: why forward can't be examined here, where that is so
@@ -77,7 +77,7 @@ class ModelProbe(Fact):
         loss: LossAsked | None,
         compare: TargetSpec | None,
         items: ItemSource | None,
-        batch: BatchSize | None,
+        memory: MemoryQuestion | None,
         checkpoint: CheckpointAsked | None,
         export: ExportAsked | None,
         resources: Resources,
@@ -95,7 +95,7 @@ class ModelProbe(Fact):
                 "loss": loss.name if loss else "",
                 "compare": to_plain(compare) if compare else None,
                 "items": to_plain(items) | {"folder": str(items.folder.resolve())} if items else None,
-                "batch": batch.size if batch else None,
+                "memory": {**to_plain(memory), "seconds": resources.time_limit / 2} if memory else None,
                 # a checkpoint can be compared with a network whose forward nobody described
                 "weights_alone": checkpoint is not None,
                 "export": export is not None,

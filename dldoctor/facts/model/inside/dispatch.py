@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,11 +32,10 @@ PATIENCE = 64
 class Ops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ships no type for it
     """Stands above FakeTensorMode (or above the real operations, with `fake` None)."""
 
-    def __init__(self, recorder: Recorder, fake: FakeTensorMode | None, memory: LiveBytes | None = None) -> None:
+    def __init__(self, recorder: Recorder, fake: FakeTensorMode | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch ships no type for it
         self.rec = recorder
         self.fake = fake
-        self.memory = memory
         self.reads: dict[Place | None, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -53,9 +51,6 @@ class Ops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ships no
                 output = self.stand_in(func, args, kwargs)
         if self.rec.counting:
             self.count(func, args, kwargs, output)
-        if self.memory is not None:
-            for tensor in tensors_in(output):
-                self.memory.see(tensor)
         return output
 
     def without_fakes(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -124,35 +119,6 @@ class Ops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ships no
 
 class NeedsValues(Exception):
     """An operation that can't be examined without values."""
-
-
-class LiveBytes:
-    """The bytes of all storages that are alive at once, and their greatest sum."""
-
-    def __init__(self) -> None:
-        self.sizes: dict[int, int] = {}
-        self.now = 0
-        self.peak = 0
-
-    def ignore(self, tensor: torch.Tensor) -> None:
-        """Of what was there before: parameters and buffers."""
-        self.sizes.setdefault(tensor.untyped_storage()._cdata, 0)
-
-    def see(self, tensor: torch.Tensor) -> None:
-        if not isinstance(tensor, FakeTensor):
-            return
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key in self.sizes:
-            return
-        size = storage.nbytes()
-        self.sizes[key] = size
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._free, key)
-
-    def _free(self, key: int) -> None:
-        self.now -= self.sizes.pop(key, 0)
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:

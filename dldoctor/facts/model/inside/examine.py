@@ -129,8 +129,8 @@ class Examination:
         if criterion is not None and done.error is None and not done.rec.shapes:
             compared = pulled.batch[1] if pulled and pulled.batch and not self.arguments["compare"] else None
             self.part("loss", lambda: self.loss(criterion, done, target, values.output, compared))
-        if self.arguments["batch"] and done.clean and done.mode == "fake":
-            self.part("memory", self.memory)
+        if self.arguments["memory"] is not None:
+            self.part("memory", lambda: self.memory(done, criterion, target))
 
         if self.arguments["export"] and done.error is None:
             self.part("export", self.export)
@@ -183,12 +183,15 @@ class Examination:
 
         return export.run(self.net, self.specs)
 
-    def memory(self) -> Any:
-        from dldoctor.facts.model.inside import passes
+    def memory(self, done: Any, criterion: tuple[Any, str] | None, target: Any) -> Any:
+        from dldoctor.facts.model.inside.memory import forecast
+        from dldoctor.facts.model.records.memory import StepMemory
 
-        batch = self.arguments["batch"]
-        steps = [passes.measure_step(self.net, self.specs, size) for size in (batch, 2 * batch)]
-        return [step for step in steps if step is not None]
+        if not done.clean:
+            return StepMemory(why_not="the network's forward does not run as it stands")
+        if not done.training:
+            return StepMemory(why_not="forward runs in evaluation mode alone (in training it wants targets, or fails)")
+        return forecast.forecast(self.net, self.specs, criterion, target, forecast.Ask(**self.arguments["memory"]))
 
     def best_pass(self) -> Any:
         """The pass to believe: without memory where that tells all, for real where values matter."""
@@ -231,7 +234,8 @@ class Examination:
         from dldoctor.facts.model.records.forward import Forward
 
         rec = done.rec
-        faults = list(rec.faults)
+        advice = smallest.advised(self.net, self.specs, BATCH, done) if done.error is None else ""
+        faults = [dataclasses.replace(fault, advice=advice or fault.advice) for fault in rec.faults]
         if done.error is not None:
             faults.append(passes.final_fault(done))
         reached = set(rec.rows)

@@ -218,14 +218,13 @@ class Functions(TorchFunctionMode):
             _text(error), name, "sides other than the joined one must be equal: " + ", ".join(map(_shape, tensors))
         )
         self.rec.certain = False
-        first = tensors[0]
-        fitted = [first]
-        for tensor in tensors[1:]:
-            result = tensor
+        fitted = []
+        for tensor in tensors:  # to the longest sides: the skip of a U-Net is as large as its next level wants
             for side in range(tensor.dim()):
-                if side != axis % tensor.dim() and tensor.shape[side] != first.shape[side]:
-                    result = fit(result, side, first.shape[side])
-            fitted.append(result)
+                longest = max(t.shape[side] for t in tensors)
+                if side != axis % tensor.dim() and tensor.shape[side] != longest:
+                    tensor = fit(tensor, side, longest)  # noqa: PLW2901  # one side after the other
+            fitted.append(tensor)
         return func(fitted, *args[1:], **kwargs)
 
 

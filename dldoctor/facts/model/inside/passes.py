@@ -17,14 +17,14 @@ from torch._subclasses.fake_tensor import (
 )
 
 from dldoctor.facts.model.inside import places
-from dldoctor.facts.model.inside.dispatch import LiveBytes, NeedsValues, Ops, tensors_in
+from dldoctor.facts.model.inside.dispatch import NeedsValues, Ops, tensors_in
+from dldoctor.facts.model.inside.ends import named_outputs
 from dldoctor.facts.model.inside.functions import Functions
 from dldoctor.facts.model.inside.inputs import Spec, tensors
 from dldoctor.facts.model.inside.layers import before_call
 from dldoctor.facts.model.inside.recorder import Recorder
 from dldoctor.facts.model.inside.watch import Watch
 from dldoctor.facts.model.records.forward import ForwardFault, Place
-from dldoctor.facts.model.records.memory import StepMemory
 from dldoctor.facts.user_code import user_frames
 
 #: bytes that a real pass may take: parameters, gradients and as much again
@@ -113,7 +113,7 @@ def backward(net: torch.nn.Module, specs: Sequence[Spec], batch: int, *, fake: b
         stack.enter_context(Ops(rec, mode))
         stack.enter_context(Functions(rec))
         try:
-            floats = [t for t in _all_tensors(net(*args, **kwargs)) if t.grad_fn is not None]
+            floats = [t for _, t in named_outputs(net(*args, **kwargs)) if t.grad_fn is not None]
             trained = [p for p in net.parameters() if p.requires_grad]
             if floats and trained:
                 torch.autograd.grad([t.sum() for t in floats], trained, allow_unused=True)
@@ -151,39 +151,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def measure_step(net: torch.nn.Module, specs: Sequence[Spec], batch: int) -> StepMemory | None:
-    """Forward and backward without memory at this batch, with the bytes that would be alive; None if it fails."""
-    rec = Recorder(net, batch, counting=False)
-    live = LiveBytes()
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    net.train()
-    with faked(net, mode):
-        for tensor in (*net.parameters(), *net.buffers()):
-            live.ignore(tensor)
-        args, kwargs = tensors(specs, batch, values=False)
-        with rec.watching(before_call), Ops(rec, mode, live), Functions(rec):
-            for tensor in tensors_in((args, kwargs)):
-                live.see(tensor)
-            try:
-                output = net(*args, **kwargs)
-                floats = [t for t in _all_tensors(output) if t.is_floating_point() and t.grad_fn is not None]
-                activations = live.now
-                if floats:
-                    sum(t.sum() for t in floats).backward()  # type: ignore[union-attr]  # sum of tensors is one
-            except Exception:
-                return None
-            gradients = sum(p.grad.untyped_storage().nbytes() for p in net.parameters() if p.grad is not None)
-    if rec.shapes or rec.faults:
-        return None
-    return StepMemory(batch, live.peak, activations, gradients)
-
-
-def _all_tensors(value: Any) -> list[torch.Tensor]:
-    from dldoctor.facts.model.inside.ends import named_outputs
-
-    return [tensor for _, tensor in named_outputs(value)]
-
-
 @contextlib.contextmanager
 def faked(net: torch.nn.Module, mode: FakeTensorMode) -> Iterator[None]:
     """Every parameter and buffer without memory while this lasts; ties stay ties. Enters the mode."""
@@ -194,8 +161,8 @@ def faked(net: torch.nn.Module, mode: FakeTensorMode) -> Iterator[None]:
     def without_memory(tensor: torch.Tensor) -> torch.Tensor:
         if id(tensor) not in memo:
             made: torch.Tensor = (
-                torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)  # made without memory already
-                if isinstance(tensor, FakeTensor)
+                torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+                if isinstance(tensor, FakeTensor) or tensor.device.type != "cpu"  # all poses as the CPU's
                 else mode.from_tensor(tensor.detach())
             )
             if isinstance(tensor, torch.nn.Parameter):

@@ -21,7 +21,8 @@ class _Postponed(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if name == "disable":  # a decorator that torch's own modules apply while they are imported
+        # a decorator that torch's own modules apply while they are imported, and what an optimizer calls at each step
+        if name in ("disable", "graph_break"):
             return _identity
         if importlib.util.find_spec(f"{self.__name__}.{name}") is not None:
             raise AttributeError(name)  # `from package import submodule` then imports it

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from dldoctor.facts.model.inside import neighbours, scales
 from dldoctor.facts.model.inside.functions import OnCpu
 from dldoctor.facts.model.inside.inputs import Spec
+from dldoctor.facts.model.inside.passes import is_out_of_memory
 from dldoctor.facts.model.records.values import Values
 
 #: multiply-adds of one sample, activations and parameters in bytes, up to which a network is run for real
@@ -56,6 +57,10 @@ class ValueRuns:
                 return self.measured(done)
         except NotLookedAtError as reason:
             self.why_not = str(reason)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self.why_not = "a forward with real values takes more memory than --memory-limit allows"
         return None
 
     def measured(self, done: Any) -> Values:
