@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor import Container, Finding, GpuState, HostMemory, Severity, Table, VisibleDevices, check
+from dldoctor import (
+    Container,
+    DatasetRead,
+    Finding,
+    GpuState,
+    HostMemory,
+    Severity,
+    Table,
+    VisibleDevices,
+    check,
+)
 
 _GIB = 2**30
 
@@ -98,4 +108,28 @@ def low_memory(host: HostMemory, container: Container | None, *, gib: float = 2.
         fix=f"shut down the notebook kernel{'s' * (len(kernels) > 1)} {', '.join(str(k.pid) for k in kernels)}"
         if kernels
         else "end what holds it, or train with fewer workers and smaller batches",
+    )
+
+
+@check("MEM003", Severity.WARNING, since="0.1")
+def dataset_in_memory(data: DatasetRead, *, share: float = 0.4) -> Iterator[Finding]:
+    """The Dataset holds everything in memory from its constructor on.
+
+    A small set is faster that way. A large one ends in the OOM killer, at the latest when each worker has a copy.
+
+    Fix: keep paths in __init__ and read in __getitem__; or numpy.memmap, which all processes share.
+    """
+    read = data.read
+    copies = 1 + (read.workers or 0 if read.copied else 0)
+    if read.grown * copies <= share * data.memory or read.grown < 64 << 20:
+        return
+    yield Finding(
+        None,
+        "{dataset} takes {size:.3g} GiB when it is made{copied}, of {memory:.3g} GiB",
+        dataset=read.dataset,
+        size=read.grown / 2**30,
+        copied=f", {copies} times with its {read.workers} workers" if copies > 1 else "",
+        memory=data.memory / 2**30,
+        length=read.length,
+        fix="keep the paths in __init__ and read each item in __getitem__; or np.load(..., mmap_mode='r') of one file",
     )

@@ -17,6 +17,7 @@ from .facts.checkpoint.matching import Renaming as Renaming
 from .facts.checkpoint.matching import Rule as Rule
 from .facts.checkpoint.matching import StateMatch as StateMatch
 from .facts.classes import ClassCount as ClassCount
+from .facts.classes import KnownClasses as KnownClasses
 from .facts.dataset.agreement import LabelAgreement as LabelAgreement
 from .facts.dataset.annotated import CategoryList as CategoryList
 from .facts.dataset.annotated import Fault as Fault
@@ -60,6 +61,7 @@ from .facts.machine.memory import SharedMemory as SharedMemory
 from .facts.machine.packages import TorchInstall as TorchInstall
 from .facts.machine.ports import Port as Port
 from .facts.machine.processors import Processors as Processors
+from .facts.model.data import DatasetRead as DatasetRead
 from .facts.model.export import ExportRun as ExportRun
 from .facts.model.graph import Gradients as Gradients
 from .facts.model.graph import Registered as Registered
@@ -70,6 +72,8 @@ from .facts.model.losses import LossProbe as LossProbe
 from .facts.model.memory import MemoryDemand as MemoryDemand
 from .facts.model.memory import MemoryPlan as MemoryPlan
 from .facts.model.probe import ModelProbe as ModelProbe
+from .facts.model.values import RealValues as RealValues
+from .facts.model.values import WatchedCalls as WatchedCalls
 from .facts.model.views import ForwardEnd as ForwardEnd
 from .facts.model.views import ForwardTrace as ForwardTrace
 from .facts.model.views import HiddenLayers as HiddenLayers

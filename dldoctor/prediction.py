@@ -177,7 +177,7 @@ def _here(model: Any, loss: Any, request: ModelRequest, seeds: Sequence[Fact], r
     if request.init:
         raise BadInput("init: a Module is made already; its constructor's arguments go with net.py:Net")
     from dldoctor.child import UserError
-    from dldoctor.facts.model.inside import inputs, losses
+    from dldoctor.facts.model.inside import criteria, inputs
     from dldoctor.facts.model.inside.memory import forecast
 
     def seed(kind: type[_F]) -> _F | None:
@@ -197,7 +197,7 @@ def _here(model: Any, loss: Any, request: ModelRequest, seeds: Sequence[Fact], r
     if not told.inputs:
         raise BadInput('input: say what one sample looks like, without the batch axis: "3x224x224" or "128:int64"')
     try:
-        criterion = losses.resolve(loss, str(Path.cwd())) if isinstance(loss, str) else _named(loss)
+        criterion = criteria.resolve(loss, str(Path.cwd())) if isinstance(loss, str) else _named(loss)
         net = _plain(model)
         specs = inputs.asked([dataclasses.asdict(spec) for spec in told.inputs])
         inputs.bind(net, specs, "model")

@@ -51,6 +51,7 @@ MSK003 RuntimeError: 1only batches of spatial targets supported (3D tensors) but
 MSK003 RuntimeError: only batches of spatial targets supported (3D tensors) but got targets of size: : [4, 3, 64, 64]
 MSK004 RuntimeError: input and target batch or spatial sizes don't match: target [4 x 64 x 64], input [4 x 2 x 32 x 32] at SpatialClassNLLCriterion.cu:24
 MSK004 RuntimeError: size mismatch (got input: [4, 3, 8, 8] , target: [4, 16, 16]
+MOD020 RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!
 LBL001 IndexError: Target 12 is out of bounds.
 LBL001 IndexError: Target -1 is out of bounds.
 LBL001 RuntimeError: Assertion `t >= 0 && t < n_classes' failed. at /pytorch/aten/src/THNN/generic/ClassNLLCriterion.c:97
@@ -145,7 +146,6 @@ RuntimeError: The size of tensor a (64) must match the size of tensor b (60) at 
 RuntimeError: The size of tensor a (512) must match the size of tensor b (513) at non-singleton dimension 3, attention_mask
 RuntimeError: shape '[-1, 6]' is invalid for input of size 20
 IndexError: index out of range in self
-RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!
 RuntimeError: CUDA error: device-side assert triggered; Indexing.cu:1093: Assertion `srcIndex < srcSelectDimSize` failed.
 error: Your local changes to the following files would be overwritten by merge: train.py
 On branch main. Your branch is up to date with 'origin/main'. nothing to commit, working tree clean

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor import BatchSize, Finding, ForwardEnd, Place, Severity, SingleValues, Table, check
+from dldoctor import BatchSize, DatasetRead, Finding, ForwardEnd, Place, Severity, SingleValues, Table, check
 from dldoctor.facts.model.frames import line_frame
 from dldoctor.facts.model.records.forward import Place as Line
+from dldoctor.facts.model.records.items import ItemsRead
 from dldoctor.finding import Exhibit
 
 _DOING = {
     "start": "while torch was imported",
     "import": "while it was imported",
+    "data": "while the Dataset was made and read",
     "build": "while the network was made",
+    "watched": "in forward",
+    "values": "in forward or backward",
     "forward": "in forward",
     "loss": "in the loss",
 }
@@ -30,7 +34,8 @@ def forward_fails(forward: ForwardEnd) -> Iterator[Finding]:
         last = forward.stack[-1] if forward.stack else None
         yield Finding(
             Place(last.path, last.line) if last else None,
-            "the network {detail} {doing}",
+            "{what} {detail} {doing}",
+            what="the data" if forward.phase == "data" else "the network",
             detail=forward.end_detail,
             doing=_DOING.get(forward.phase, "in forward or backward"),
             output=forward.last_line,
@@ -49,6 +54,8 @@ def forward_fails(forward: ForwardEnd) -> Iterator[Finding]:
             show=[*code, *_locals(tuple((frame.get("locals") or {}).items()))],
         )
     for fault in forward.faults:
+        if fault.operation == "dtype":
+            continue  # MOD019 says it
         at = fault.place
         show: list[Exhibit] = [*line_frame(at), *_locals(fault.tensors)]
         where = fault.layer or fault.function or "forward"
@@ -72,18 +79,19 @@ def forward_fails(forward: ForwardEnd) -> Iterator[Finding]:
         "Expected more than 1 spatial element when training, got input size",
     ),
 )
-def batchnorm_single_value(norms: SingleValues, batch: BatchSize | None) -> Iterator[Finding]:
+def batchnorm_single_value(norms: SingleValues, batch: BatchSize | None, data: DatasetRead | None) -> Iterator[Finding]:
     """A normalisation gets one value per channel, whose variance is nothing.
 
     torch raises in training. With BatchNorm it takes a batch of one sample, as the last batch of an epoch may be.
 
     Fix: a batch of 2 or more and drop_last=True, or GroupNorm.
     """
+    last = _last_batch(data.read if data is not None else None)
     for norm in norms.layers:
-        if norm.over_batch and (batch is None or batch.size > 1):
+        if norm.over_batch and not last and (batch is None or batch.size > 1):
             continue
         at = norm.made
-        size = "a batch of 1" if norm.over_batch else f"a map of {' x '.join(map(str, norm.shape[1:]))}"
+        size = (last or "a batch of 1") if norm.over_batch else f"a map of {' x '.join(map(str, norm.shape[1:]))}"
         yield Finding(
             Place(at.path if at else None, at.line if at else None, layer=norm.layer),
             "{layer}, {what}, gets one value per channel from {size}",
@@ -97,6 +105,14 @@ def batchnorm_single_value(norms: SingleValues, batch: BatchSize | None) -> Iter
             if norm.over_batch
             else "normalise before the map shrinks to 1 x 1, or write nn.GroupNorm",
         )
+
+
+def _last_batch(data: ItemsRead | None) -> str:
+    """The last batch of an epoch, when the DataLoader gives one of a single sample."""
+    size = data.kept_batch if data is not None else None
+    if data is None or size is None or size < 2 or not data.length or data.length % size != 1:
+        return ""
+    return f"the last batch of {data.length:,} items in batches of {size}"
 
 
 def _stack(forward: ForwardEnd) -> list[Table]:

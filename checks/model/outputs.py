@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor import ClassesAsked, CodeFrame, Edit, Edits, Finding, LossProbe, ModelOutputs, Place, Severity, check
+from dldoctor import CodeFrame, Edit, Edits, Finding, KnownClasses, LossProbe, ModelOutputs, Place, Severity, check
 from dldoctor.facts.model.frames import argument_frame, line_frame
 from dldoctor.facts.model.records.forward import OutputEnd
 
@@ -30,7 +30,7 @@ _SQUASHED = {
         "Target {n} is out of bounds",
     ),
 )
-def classes_mismatch(ends: ModelOutputs, classes: ClassesAsked, loss: LossProbe | None) -> Iterator[Finding]:
+def classes_mismatch(ends: ModelOutputs, classes: KnownClasses, loss: LossProbe | None) -> Iterator[Finding]:
     """The network has another number of outputs than there are classes.
 
     With too few, labels run out of range; with too many, a head made for another dataset was kept.
@@ -48,11 +48,16 @@ def classes_mismatch(ends: ModelOutputs, classes: ClassesAsked, loss: LossProbe 
         return
     if (len(main.shape) > 1 and width == count + 1) or len(main.shape) == 2:
         return  # maps often count the background; sequences have a vocabulary
-    severity = Severity.WARNING if width == count + 1 else Severity.ERROR
+    asked = classes.said_by == "--classes"
+    if not asked and width < count:
+        return  # the labels say it
     yield Finding(
         _place(main),
-        "{layer} gives {width} outputs for {count} classes",
-        severity=severity,
+        "{layer} gives {width} outputs for {count} classes"
+        if asked
+        else "{layer} gives {width} outputs for the {count} classes of the dataset",
+        # a folder may be a part of a dataset
+        severity=Severity.WARNING if width == count + 1 or not asked else Severity.ERROR,
         layer=main.head,
         width=width,
         count=count,

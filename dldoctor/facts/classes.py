@@ -32,3 +32,22 @@ class ClassCount(Fact):
         if layout is not None and layout.declared_in:
             return cls(len(layout.classes), layout.declared_in)
         raise Unavailable("needs --classes N or a model")
+
+
+@dataclass(frozen=True)
+class KnownClasses(Fact):
+    """The number of classes that the user or the dataset says, whatever the network says."""
+
+    flag: ClassVar[str] = "--classes N, or a dataset (--data FOLDER)"
+
+    count: int
+    #: "--classes", the file that declares them, or "" for the folders of a dataset
+    said_by: str = "--classes"
+
+    @classmethod
+    def gather(cls, asked: ClassesAsked | None, layout: Layout | None) -> Self:
+        if asked is not None:
+            return cls(asked.count)
+        if layout is not None and layout.classes and (layout.declared_in or layout.class_folders):
+            return cls(len(layout.classes), layout.declared_in)
+        raise Unavailable("needs --classes N, or a dataset with classes (--data FOLDER)")

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from dldoctor.checks.losses import softmax_before_cross_entropy, wrong_target_dtype, wrong_target_shape
+from dldoctor.checks.losses.inputs import softmax_before_cross_entropy
+from dldoctor.checks.losses.targets import wrong_target_dtype, wrong_target_shape
 from dldoctor.checks.model.forward import batchnorm_single_value
 from dldoctor.checks.model.outputs import classes_mismatch, softmax_in_model
 from dldoctor.checks.model.registration import unregistered_layers
@@ -11,10 +12,10 @@ from dldoctor.checks.model.shapes import linear_in_features_mismatch
 
 from dldoctor import (
     BatchSize,
-    ClassesAsked,
     Edits,
     Finding,
     HiddenLayers,
+    KnownClasses,
     LossProbe,
     ModelOutputs,
     Severity,
@@ -84,13 +85,13 @@ def test_outputs_are_compared_with_classes(
     width: int, shape: tuple[int, ...], classes: int, severity: Severity | None
 ) -> None:
     end = replace(END, head_width=width, shape=shape)
-    found = list(classes_mismatch(ModelOutputs((end,), end), ClassesAsked(classes), LossProbe(RUN)))
+    found = list(classes_mismatch(ModelOutputs((end,), end), KnownClasses(classes), LossProbe(RUN)))
     assert [finding.severity for finding in found] == ([severity] if severity else [])
 
 
 def test_an_embedding_trained_by_another_loss_counts_no_classes() -> None:
     regression = replace(RUN, name="mse_loss", calls=())
-    assert not list(classes_mismatch(ModelOutputs((END,), END), ClassesAsked(9), LossProbe(regression)))
+    assert not list(classes_mismatch(ModelOutputs((END,), END), KnownClasses(9), LossProbe(regression)))
 
 
 @pytest.mark.parametrize(
@@ -128,10 +129,10 @@ def test_shape_and_dtype_of_a_target_are_judged_only_where_the_loss_raised() -> 
 
 def test_batchnorm_over_one_value_raises_at_batch_one_alone() -> None:
     norm = SingleValue("bn", "BatchNorm2d(8)", LINE, (8, 1, 1), 1, over_batch=True)
-    assert not list(batchnorm_single_value(SingleValues((norm,)), BatchSize(2)))
-    assert not list(batchnorm_single_value(SingleValues((norm,)), None))
-    assert list(batchnorm_single_value(SingleValues((norm,)), BatchSize(1)))
-    assert list(batchnorm_single_value(SingleValues((replace(norm, over_batch=False),)), None))
+    assert not list(batchnorm_single_value(SingleValues((norm,)), BatchSize(2), None))
+    assert not list(batchnorm_single_value(SingleValues((norm,)), None, None))
+    assert list(batchnorm_single_value(SingleValues((norm,)), BatchSize(1), None))
+    assert list(batchnorm_single_value(SingleValues((replace(norm, over_batch=False),)), None, None))
 
 
 HIDDEN = HiddenLayer("blocks", "", "list", 3, "Linear", 300, 300, True, False, LINE)

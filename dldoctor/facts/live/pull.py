@@ -85,7 +85,7 @@ class _End(Exception):
 def _function(loss: str | None, folder: str) -> str:
     if not loss or ":" in loss:
         return ""
-    from dldoctor.facts.model.inside.losses import resolve
+    from dldoctor.facts.model.inside.criteria import resolve
 
     return resolve(loss, folder)[1]
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from dldoctor.child import UserError
 from dldoctor.facts.live.pull import attempt, call, length_of, open_source
-from dldoctor.facts.model.inside.losses import resolve
+from dldoctor.facts.model.inside.criteria import resolve
 from dldoctor.facts.user_code import literal, load
 
 Loss = Callable[[Any, Any], torch.Tensor]

@@ -11,8 +11,11 @@ from dldoctor.facts.model.question import MemoryQuestion
 from dldoctor.facts.model.records.export import Export
 from dldoctor.facts.model.records.forward import Built, Forward, StateEntry
 from dldoctor.facts.model.records.graph import Graph, Registration
+from dldoctor.facts.model.records.items import ItemsRead
 from dldoctor.facts.model.records.loss import LossRun
 from dldoctor.facts.model.records.memory import StepMemory
+from dldoctor.facts.model.records.values import Values
+from dldoctor.facts.model.records.watched import Watched
 from dldoctor.facts.subjects import (
     CheckpointAsked,
     ExportAsked,
@@ -55,6 +58,12 @@ class ModelProbe(Fact):
     forward: Forward | None = None
     registration: Registration | None = None
     graph: Graph | None = None
+    watched: Watched | None = None
+    #: what --data data.py:train_set gave
+    items: ItemsRead | None = None
+    values: Values | None = None
+    #: why there are no values, where there are none
+    no_values: str = ""
     loss: LossRun | None = None
     memory: StepMemory | None = None
     export: Export | None = None

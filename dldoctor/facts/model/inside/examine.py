@@ -14,6 +14,8 @@ from dldoctor.facts.model.inside import runtime
 Send = Callable[[str, Any], None]
 #: samples of the pass: 1 would make BatchNorm refuse
 BATCH = 2
+#: of what the user's code draws while its network is made
+SEED = 0
 
 
 def examine(arguments: Mapping[str, Any], send: Send) -> None:
@@ -22,7 +24,7 @@ def examine(arguments: Mapping[str, Any], send: Send) -> None:
     runtime.prepare(compiler=arguments["export"])
     import torch
 
-    from dldoctor.facts.model.inside import losses, places
+    from dldoctor.facts.model.inside import criteria, places
     from dldoctor.facts.model.inside.functions import OnCpu
     from dldoctor.facts.model.inside.target import make
     from dldoctor.facts.user_code import load
@@ -36,14 +38,20 @@ def examine(arguments: Mapping[str, Any], send: Send) -> None:
 
     torch.nn.Module.__init__ = noted  # type: ignore[method-assign,assignment]  # patched on purpose
     send("phase", "import")
-    with runtime.uninitialised(), OnCpu():
+    initialisation = runtime.Initialisation()
+    torch.manual_seed(SEED)
+    with initialisation.limiting(), OnCpu():
         found = load(arguments["target"], arguments["folder"])
-    criterion = losses.resolve(arguments["loss"], arguments["folder"]) if arguments["loss"] else None
-    specs, target = _specs(arguments)
+    criterion = criteria.resolve(arguments["loss"], arguments["folder"]) if arguments["loss"] else None
+    if arguments["items"] is not None:
+        send("phase", "data")
+    specs, target, pulled = _specs(arguments)
+    if pulled is not None:
+        send("items", dataclasses.asdict(pulled.read))
     send("phase", "build")
     started = time.perf_counter()
     try:
-        net = _made(lambda: make(found, arguments["target"], arguments["init"]))
+        net = _made(lambda: make(found, arguments["target"], arguments["init"]), initialisation)
     except UserError:
         raise
     except Exception as error:
@@ -67,39 +75,46 @@ def examine(arguments: Mapping[str, Any], send: Send) -> None:
                 "(or 128:int64 for token ids), or --data data.py:train_set"
             )
     send("phase", "forward")
-    Examination(net, specs, arguments, send).forward(criterion, target)
+    Examination(net, specs, arguments, send, initialisation.complete).forward(criterion, target, pulled)
 
 
-def _made(make: Callable[[], Any]) -> Any:
+def _made(make: Callable[[], Any], initialisation: runtime.Initialisation) -> Any:
     """The network; without memory where it is too large for this machine or its limit."""
     from dldoctor.facts.model.inside import passes
     from dldoctor.facts.model.inside.functions import OnCpu
 
-    with runtime.uninitialised(), OnCpu():
+    with initialisation.limiting(), OnCpu():
         try:
             return make()
         except Exception as error:
             if not passes.is_out_of_memory(error):
                 raise
+        initialisation.left = -1
         return passes.make_without_memory(make)
 
 
 class Examination:
     """The passes over one network."""
 
-    def __init__(self, net: Any, specs: Sequence[Any], arguments: Mapping[str, Any], send: Send) -> None:
+    def __init__(
+        self, net: Any, specs: Sequence[Any], arguments: Mapping[str, Any], send: Send, initialised: bool = True
+    ) -> None:
         from dldoctor.facts.model.inside import hidden, inputs
 
         inputs.bind(net, specs, arguments["target"])
         self.net, self.specs, self.arguments, self.send = net, specs, arguments, send
+        #: whether the parameters have the values that the user's code gave them
+        self.initialised = initialised
         self.held = hidden.scan(net)
         self.modes = {id(module): module.training for module in net.modules()}
         self.failed: list[tuple[str, str]] = []
 
-    def forward(self, criterion: tuple[Any, str] | None, target: Any) -> None:
-        """Run it, send what came out, then the structure, the loss, the memory and the trace."""
+    def forward(self, criterion: tuple[Any, str] | None, target: Any, pulled: Any = None) -> None:
+        """Run it, send what came out, then the structure, the values, the loss, the memory and the trace."""
         from dldoctor.facts.model.inside import registration, structure
+        from dldoctor.facts.model.inside.values import ValueRuns
 
+        values = ValueRuns(self.net, self.specs, self.initialised, pulled.batch[0] if pulled and pulled.batch else None)
         done = self.best_pass()
         if done is None:
             return
@@ -111,8 +126,14 @@ class Examination:
             from dldoctor.facts.model.inside import trace
 
             self.send("trace", trace.record(self.net, self.specs, done, self.arguments["pysnooper"]))
+        if done.error is None:
+            self.part("watched", lambda: self.watched(done, values))
+        if done.clean:
+            self.part("values", lambda: values.measure(done))
+            self.send("no_values", values.why_not)
         if criterion is not None and done.error is None and not done.rec.shapes:
-            self.part("loss", lambda: self.loss(criterion, done, target))
+            compared = pulled.batch[1] if pulled and pulled.batch and not self.arguments["compare"] else None
+            self.part("loss", lambda: self.loss(criterion, done, target, values.output, compared))
         if self.arguments["memory"] is not None:
             self.part("memory", lambda: self.memory(done, criterion, target))
 
@@ -137,10 +158,30 @@ class Examination:
         if found is not None:
             self.send(name, [*map(dataclasses.asdict, found)] if isinstance(found, list) else dataclasses.asdict(found))
 
-    def loss(self, criterion: tuple[Any, str], done: Any, target: Any) -> Any:
+    def watched(self, done: Any, values: Any) -> Any:
+        from dldoctor.facts.model.inside import devices, passes, watch
+
+        fake = done.mode == "fake"
+
+        def run(batch: int, training: bool) -> Any:
+            values.fresh()
+            return passes.run(self.net, self.specs, batch, fake=fake, training=training, repair=False)
+
+        def backward() -> Any:
+            values.fresh()
+            return passes.backward(self.net, self.specs, BATCH, fake=fake)
+
+        def on_gpu() -> Any:
+            values.fresh()
+            return devices.run(self.net, self.specs, BATCH)
+
+        return watch.watched(done, self.net, watch.Runs(run, backward, on_gpu if fake and done.clean else None))
+
+    def loss(self, criterion: tuple[Any, str], done: Any, target: Any, real: Any, compared: Any) -> Any:
         from dldoctor.facts.model.inside import losses
 
-        return losses.run(criterion[0], self.arguments["loss"], criterion[1], done.rec, done.output, target)
+        shown = self.arguments["loss"]
+        return losses.run(criterion[0], shown, criterion[1], done.rec, done.output, real, target, compared)
 
     def export(self) -> Any:
         from dldoctor.facts.model.inside import export
@@ -179,7 +220,8 @@ class Examination:
                     )
                     return None
                 return done
-        passes.initialise(self.net)
+        if not self.initialised:
+            passes.initialise(self.net)
         runs = passes.plain(self.net, self.specs, BATCH) is None
         real = passes.run(self.net, self.specs, BATCH, fake=False)
         if runs and not real.clean:  # it works: what we saw was of our own making
@@ -235,16 +277,17 @@ def _lazy() -> Any:
     return LazyModuleMixin
 
 
-def _specs(arguments: Mapping[str, Any]) -> tuple[Any, Any]:
-    from dldoctor.facts.model.inside import inputs
+def _specs(arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], Any, Any]:
+    """Inputs and target of one sample, and what was pulled from --data, where that is code."""
+    from dldoctor.facts.model.inside import inputs, items
 
     specs, target = inputs.asked(arguments["inputs"]), None
     if arguments["compare"] is not None:
         target = inputs.asked([arguments["compare"]])[0]
-    if arguments["items"] is not None and (not specs or target is None):
-        item_specs, item_target = inputs.of_item(arguments["items"], inputs_too=not specs)
-        specs, target = specs or item_specs, target or item_target
-    return specs, target
+    if arguments["items"] is None:
+        return specs, target, None
+    pulled = items.pull(arguments["items"], BATCH, inputs_too=not specs)
+    return specs or pulled.inputs, target or pulled.target, pulled
 
 
 def _example_inputs(net: Any) -> tuple[Any, ...]:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from dldoctor.child import UserError
-from dldoctor.facts.user_code import literal, load
 
 
 @dataclass(frozen=True)
@@ -41,39 +40,15 @@ def asked(entries: Sequence[Mapping[str, Any]]) -> tuple[Spec, ...]:
     return tuple(Spec(tuple(e["shape"]), e["dtype"], e.get("name")) for e in entries)
 
 
-def of_item(source: Mapping[str, Any], inputs_too: bool) -> tuple[tuple[Spec, ...], Spec | None]:
-    """The shapes of the first item of `data.py:train_set`: inputs if asked for, and the target where there is one.
+def of_value(value: Any, target: str) -> tuple[Spec, ...]:
+    """The shape of an item's part: one, or several by name.
 
     Raises:
-        UserError: nothing can be pulled, or the item is no tensor.
+        UserError: it is nothing that collates to a tensor.
     """
-    target = source["target"]
-    found = load(target, source["folder"])
-    if inspect.isroutine(found) or inspect.isclass(found):
-        found = found(**{name: literal(value) for name, value in source["init"]})
-    try:
-        loader = isinstance(found, torch.utils.data.DataLoader)
-        item = next(iter(found)) if loader or not hasattr(found, "__getitem__") else found[0]
-    except Exception as error:
-        raise UserError(
-            f"{target}: its first item can't be had: {type(error).__name__}: {error}; dldoctor loader examines it"
-        ) from error
-    parts = list(item) if isinstance(item, (tuple, list)) else [item]
-    inputs = _specs(parts[0], loader, target) if inputs_too else ()
-    compared = _specs(parts[1], loader, target) if len(parts) > 1 and _has_shape(parts[1]) else ()
-    return inputs, compared[0] if len(compared) == 1 else None
-
-
-def _has_shape(value: Any) -> bool:
-    return isinstance(value, (bool, int, float)) or getattr(value, "dtype", None) is not None
-
-
-def _specs(value: Any, batched: bool, target: str) -> tuple[Spec, ...]:
     if isinstance(value, Mapping):
         return tuple(
-            Spec(spec.shape, spec.dtype, str(key))
-            for key, item in value.items()
-            for spec in _specs(item, batched, target)
+            Spec(spec.shape, spec.dtype, str(key)) for key, item in value.items() for spec in of_value(item, target)
         )
     if isinstance(value, bool):
         return (Spec((), "bool"),)
@@ -88,8 +63,7 @@ def _specs(value: Any, batched: bool, target: str) -> tuple[Spec, ...]:
             f"{target}: its first item is a {kind}, which no network takes; "
             "add a transform that makes a tensor, or give --input"
         )
-    sides = tuple(int(side) for side in shape)
-    return (Spec(sides[1:] if batched else sides, str(dtype).removeprefix("torch.")),)
+    return (Spec(tuple(int(side) for side in shape), str(dtype).removeprefix("torch.")),)
 
 
 def bind(net: torch.nn.Module, specs: Sequence[Spec], target: str) -> None:

@@ -18,11 +18,13 @@ from torch._subclasses.fake_tensor import (
 
 from dldoctor.facts.model.inside import places
 from dldoctor.facts.model.inside.dispatch import NeedsValues, Ops, tensors_in
+from dldoctor.facts.model.inside.ends import named_outputs
 from dldoctor.facts.model.inside.functions import Functions
 from dldoctor.facts.model.inside.hidden import plain_tensors
 from dldoctor.facts.model.inside.inputs import Spec, tensors
 from dldoctor.facts.model.inside.layers import before_call
 from dldoctor.facts.model.inside.recorder import Recorder
+from dldoctor.facts.model.inside.watch import Watch
 from dldoctor.facts.model.records.forward import ForwardFault, Place
 from dldoctor.facts.user_code import user_frames
 
@@ -35,6 +37,7 @@ class Pass:
     """What one pass brought to light."""
 
     rec: Recorder
+    watch: Watch
     mode: str
     training: bool
     output: Any = None
@@ -60,12 +63,13 @@ def run(
 ) -> Pass:
     """One forward pass in training (or evaluation) mode, faults repaired and noted."""
     rec = Recorder(net, batch, repair=repair)
-    done = Pass(rec, "fake" if fake else "real", training)
+    done = Pass(rec, Watch(rec), "fake" if fake else "real", training)
     started = time.perf_counter()
     saved: dict[int, int] = {}
     own = {p.untyped_storage()._cdata for p in net.parameters()} if not fake else set()
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
+        done.watch.packed(tensor)
         storage = tensor.untyped_storage()
         if storage._cdata not in saved and storage._cdata not in own and not isinstance(tensor, torch.nn.Parameter):
             saved[storage._cdata] = storage.nbytes()
@@ -90,6 +94,7 @@ def run(
         stack.enter_context(rec.flow.watching())
         stack.enter_context(Ops(rec, mode))
         stack.enter_context(Functions(rec))
+        stack.enter_context(done.watch)
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor))
         try:
             done.output = net(*args, **kwargs)
@@ -100,6 +105,27 @@ def run(
     done.activation_bytes = sum(saved.values())
     done.seconds = time.perf_counter() - started
     return done
+
+
+def backward(net: torch.nn.Module, specs: Sequence[Spec], batch: int, *, fake: bool) -> BaseException | None:
+    """The exception of forward and backward with autograd's own checks on what it kept; None where they run."""
+    rec = Recorder(net, batch, repair=False, counting=False)
+    net.train()
+    with contextlib.ExitStack() as stack:
+        mode = FakeTensorMode(allow_non_fake_inputs=True) if fake else None
+        if mode is not None:
+            stack.enter_context(faked(net, mode))
+        args, kwargs = tensors(specs, batch, values=not fake)
+        stack.enter_context(Ops(rec, mode))
+        stack.enter_context(Functions(rec))
+        try:
+            floats = [t for _, t in named_outputs(net(*args, **kwargs)) if t.grad_fn is not None]
+            trained = [p for p in net.parameters() if p.requires_grad]
+            if floats and trained:
+                torch.autograd.grad([t.sum() for t in floats], trained, allow_unused=True)
+        except Exception as error:
+            return error
+    return None
 
 
 def plain(net: torch.nn.Module, specs: Sequence[Spec], batch: int) -> BaseException | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.machinery
 import importlib.util
@@ -89,34 +90,76 @@ class NoWeights(dict[str, Any]):
         return NoWeights()
 
 
-@contextlib.contextmanager
-def uninitialised() -> Iterator[None]:
-    """Parameters are made without being filled: memory that is never touched costs nothing."""
-    import torch
+class Initialisation:
+    """Fills parameters as their making asks, up to a number of entries; from there on they are made without being
+    filled: memory that is never touched costs nothing."""
 
-    timm = sys.modules.get("timm.models._builder")
-    patches: list[tuple[Any, str, Any]] = [
-        (torch.nn.init, name, _first_argument)
-        for name in dir(torch.nn.init)
-        if name.endswith("_") and not name.startswith("_")
-    ]
-    patches += [
-        (torch.nn.init, name, _first_argument) for name in ("_no_grad_trunc_normal_",) if hasattr(torch.nn.init, name)
-    ]
-    if timm is not None:
-        patches.append((timm, "load_pretrained", lambda *_, **__: None))
-    for owner, name, _ in list(patches):  # those who imported them by name
-        original = getattr(owner, name)
-        for module in list(sys.modules.values()):
-            if module is not owner and getattr(module, "__dict__", {}).get(name) is original:
-                patches.append((module, name, _first_argument))
-    patches += [(torch.Tensor, name, _first_argument) for name in ("normal_", "uniform_", "erfinv_")]
-    with _patched(patches):
-        yield
+    #: entries that are filled in half a second
+    LIMIT = 64_000_000
+    #: as many entries take the time of this many rows of an orthogonal matrix
+    ORTHOGONAL = 22
 
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.left = limit
+        self._filling = False
 
-def _first_argument(tensor: Any = None, *_: Any, **kwargs: Any) -> Any:
-    return tensor if tensor is not None else kwargs.get("tensor")
+    @property
+    def complete(self) -> bool:
+        """Whether everything that asked was filled."""
+        return self.left >= 0
+
+    def limited(self, initialiser: Callable[..., Any]) -> Callable[..., Any]:
+        """The initialiser, or one that leaves its tensor as it is once the limit is reached."""
+
+        @functools.wraps(initialiser)
+        def fill(*args: Any, **kwargs: Any) -> Any:
+            tensor = args[0] if args else kwargs.get("tensor", kwargs.get("self"))
+            if self._filling:  # what one initialiser asks of another is counted already
+                return initialiser(*args, **kwargs)
+            self.left -= self._cost(tensor, initialiser)
+            if self.left < 0:
+                return tensor
+            self._filling = True
+            try:
+                return initialiser(*args, **kwargs)
+            finally:
+                self._filling = False
+
+        return fill
+
+    def _cost(self, tensor: Any, initialiser: Callable[..., Any]) -> int:
+        entries = int(tensor.numel()) if hasattr(tensor, "numel") else 0
+        if getattr(initialiser, "__name__", "") == "orthogonal_" and tensor.dim() > 1:
+            rows = int(tensor.shape[0])
+            return entries * max(1, min(rows, entries // max(1, rows)) // self.ORTHOGONAL)
+        return entries
+
+    @contextlib.contextmanager
+    def limiting(self) -> Iterator[None]:
+        """Every initialiser goes through here while this lasts."""
+        import torch
+
+        timm = sys.modules.get("timm.models._builder")
+        patches: list[tuple[Any, str, Any]] = [
+            (torch.nn.init, name, self.limited(getattr(torch.nn.init, name)))
+            for name in dir(torch.nn.init)
+            if (name.endswith("_") and not name.startswith("_")) or name == "_no_grad_trunc_normal_"
+        ]
+        for owner, name, limited in list(patches):  # those who imported them by name
+            original = getattr(owner, name)
+            patches += [
+                (module, name, limited)
+                for module in list(sys.modules.values())
+                if module is not owner and getattr(module, "__dict__", {}).get(name) is original
+            ]
+        if timm is not None:
+            patches.append((timm, "load_pretrained", lambda *_, **__: None))
+        patches += [
+            (torch.Tensor, name, self.limited(getattr(torch.Tensor, name)))
+            for name in ("normal_", "uniform_", "erfinv_")
+        ]
+        with _patched(patches):
+            yield
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""LOS: the loss, its input and its target."""
