@@ -3,6 +3,7 @@
     python benchmarks/zoo.py                      # all of torchvision.models.list_models()
     python benchmarks/zoo.py resnet18 raft_small  # these
     python benchmarks/zoo.py --part 1/2 --memory  # one half; also measure the memory of a step
+    python benchmarks/zoo.py --timm 80            # of timm, one network of each of 80 families, a seeded choice
 
 Each network is examined in a fork of this process, torch imported already, with every check of the subject. One line
 per network: mode, seconds, peak memory above the import, MAdds, parameters, findings.
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--part", default="1/1")
     parser.add_argument("--memory", action="store_true", help="measure the memory of a training step, too")
+    parser.add_argument("--timm", type=int, default=0, metavar="N", help="networks of timm instead")
     parser.add_argument("--limit", type=int, default=180, help="seconds per network")
     chosen = parser.parse_args()
     from dldoctor.facts.model.inside import runtime
@@ -44,7 +46,7 @@ def main() -> None:
     from torchvision import models
 
     torch.set_num_threads(1)
-    names = chosen.names or sorted(models.list_models())
+    names = chosen.names or (of_timm(chosen.timm) if chosen.timm else sorted(models.list_models()))
     part, parts = map(int, chosen.part.split("/"))
     results = []
     for name in names[part - 1 :: parts]:
@@ -61,10 +63,30 @@ def main() -> None:
     sys.exit(silent != len(results))
 
 
+def of_timm(count: int) -> list[str]:
+    """One network of each family, as `timm:resnet18`."""
+    import random
+
+    import timm
+
+    chance = random.Random(7)
+    families: dict[str, list[str]] = {}
+    for name in timm.list_models():
+        families.setdefault(timm.models.model_entrypoint(name).__module__, []).append(name)
+    chosen = [chance.choice(names) for _, names in sorted(families.items())]
+    return [f"timm:{name}" for name in sorted(chance.sample(chosen, min(count, len(chosen))))]
+
+
 def request_of(name: str, memory: bool) -> dict[str, Any]:
-    """The options of `dldoctor model` for one network of torchvision."""
+    """The options of `dldoctor model` for one network."""
     from torchvision import models
 
+    if name.startswith("timm:"):
+        import timm
+
+        entry = timm.models.model_entrypoint(name.removeprefix("timm:"))
+        sides = "x".join(map(str, timm.get_pretrained_cfg(name.removeprefix("timm:")).input_size))
+        return {"target": f"{entry.__module__}:{entry.__name__}", "input": sides, "loss": "cross_entropy"}
     builder = models.get_model_builder(name)
     options: dict[str, Any] = {"target": f"{builder.__module__}:{builder.__name__}"}
     kind = builder.__module__.split(".")[2]
@@ -105,7 +127,7 @@ def in_a_fork(name: str, memory: bool, limit: int) -> dict[str, Any]:
 
 def examined(name: str, memory: bool) -> dict[str, Any]:
     import dldoctor.isolation
-    from dldoctor import LayerTable, ModelProbe, examine_model
+    from dldoctor import LayerTable, ModelProbe, ModelTarget, examine_model
     from dldoctor.facts.model.inside.examine import examine
 
     def here(task: str, arguments: Any, resources: Any, **_: Any) -> dldoctor.isolation.ChildRun:
@@ -118,7 +140,9 @@ def examined(name: str, memory: bool) -> dict[str, Any]:
     report = examine_model(**request_of(name, memory))
     outcome = report.outcome
     probe = next((fact for fact in outcome.facts if isinstance(fact, ModelProbe)), None)
-    table = LayerTable.gather(probe) if probe is not None and probe.forward is not None else None
+    table = (
+        LayerTable.gather(probe, ModelTarget("", Path())) if probe is not None and probe.forward is not None else None
+    )
     said = [f"{entry.check.code} {entry.finding.message}" for entry in outcome.entries]
     said += [f"crash: {crash.what}: {crash.error}" for crash in outcome.crashes]
     return {

@@ -61,6 +61,10 @@ from .facts.machine.packages import TorchInstall as TorchInstall
 from .facts.machine.ports import Port as Port
 from .facts.machine.processors import Processors as Processors
 from .facts.model.export import ExportRun as ExportRun
+from .facts.model.graph import Gradients as Gradients
+from .facts.model.graph import Registered as Registered
+from .facts.model.graph import Widths as Widths
+from .facts.model.graph import Wiring as Wiring
 from .facts.model.head import ModelHead as ModelHead
 from .facts.model.losses import LossProbe as LossProbe
 from .facts.model.memory import MemoryDemand as MemoryDemand
@@ -76,6 +80,7 @@ from .facts.model.views import ShapeMismatches as ShapeMismatches
 from .facts.model.views import SingleValues as SingleValues
 from .facts.pitfalls import KnownPitfalls as KnownPitfalls
 from .facts.source.tree import SourceTree as SourceTree
+from .facts.subjects import AmpAsked as AmpAsked
 from .facts.subjects import BatchSize as BatchSize
 from .facts.subjects import CheckpointAsked as CheckpointAsked
 from .facts.subjects import ClassesAsked as ClassesAsked

@@ -7,9 +7,11 @@ from dldoctor.finding import CodeFrame
 
 
 def line_frame(place: Place | None, label: str = "") -> list[CodeFrame]:
-    """The whole line with carets under its text; nothing where no line is known."""
+    """The line with carets under what is meant, or under all of it; nothing where no line is known."""
     if place is None or not place.text:
         return []
+    if place.column:
+        return [CodeFrame(place.path, place.line, place.text, place.column, place.end_column, label)]
     return [CodeFrame.of_line(place.path, place.line, place.text, label)]
 
 

@@ -10,6 +10,7 @@ from dldoctor.fact import Fact, Unavailable
 from dldoctor.facts.model.question import MemoryQuestion
 from dldoctor.facts.model.records.export import Export
 from dldoctor.facts.model.records.forward import Built, Forward, StateEntry
+from dldoctor.facts.model.records.graph import Graph, Registration
 from dldoctor.facts.model.records.loss import LossRun
 from dldoctor.facts.model.records.memory import StepMemory
 from dldoctor.facts.subjects import (
@@ -52,6 +53,8 @@ class ModelProbe(Fact):
     state: tuple[StateEntry, ...] = ()
     build_failed: BuildFault | None = None
     forward: Forward | None = None
+    registration: Registration | None = None
+    graph: Graph | None = None
     loss: LossRun | None = None
     memory: StepMemory | None = None
     export: Export | None = None

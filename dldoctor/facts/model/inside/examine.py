@@ -93,14 +93,20 @@ class Examination:
         inputs.bind(net, specs, arguments["target"])
         self.net, self.specs, self.arguments, self.send = net, specs, arguments, send
         self.held = hidden.scan(net)
+        self.modes = {id(module): module.training for module in net.modules()}
         self.failed: list[tuple[str, str]] = []
 
     def forward(self, criterion: tuple[Any, str] | None, target: Any) -> None:
-        """Run it, send what came out, then the loss, the memory and the trace."""
+        """Run it, send what came out, then the structure, the loss, the memory and the trace."""
+        from dldoctor.facts.model.inside import registration, structure
+
         done = self.best_pass()
         if done is None:
             return
         self.send("forward", dataclasses.asdict(self.described(done)))
+        self.part("registration", lambda: registration.describe(self.net, done))
+        if done.clean:
+            self.part("graph", lambda: structure.describe(self.net, self.specs, done, self.modes))
         if self.arguments["trace"] and not done.clean:
             from dldoctor.facts.model.inside import trace
 

@@ -10,17 +10,13 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from dldoctor.facts.model.inside import places
+from dldoctor.facts.model.inside.flow import ATTRIBUTES, words
 from dldoctor.facts.model.inside.layers import fit
 from dldoctor.facts.model.inside.recorder import Producer, Recorder, first_tensor
 from dldoctor.facts.model.records.forward import Step
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 #: what a tensor is stays what it is under these
-_SAME = _words("""
+_SAME = words("""
     view reshape flatten squeeze unsqueeze permute transpose contiguous clone float to type half double bfloat16
     movedim swapaxes view_as reshape_as squeeze_ t mT type_as cpu cuda expand unflatten __getitem__ select
     narrow detach
@@ -43,17 +39,17 @@ _ENDS = {
     "gumbel_softmax": "softmax",
 }
 #: pointwise and pooling operations that keep the width of the last layer with weights
-_KEEP_HEAD = _words("""
+_KEEP_HEAD = words("""
     dropout dropout2d feature_dropout alpha_dropout dropout_ interpolate upsample mean adaptive_avg_pool1d
     adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d avg_pool2d avg_pool1d max_pool2d amax max leaky_relu
     gelu silu clamp mul div mul_ div_ truediv __truediv__ __mul__ __rmul__ pad pixel_unshuffle
 """)
-_MAPS = _words("""
+_MAPS = words("""
     batch_norm instance_norm group_norm max_pool2d max_pool1d max_pool3d avg_pool2d avg_pool1d avg_pool3d
     adaptive_avg_pool2d adaptive_avg_pool1d adaptive_max_pool2d interpolate upsample boolean_dispatch dropout2d
     pixel_shuffle
 """)
-_POINTWISE_ON_MAPS = _words("""
+_POINTWISE_ON_MAPS = words("""
     relu relu_ leaky_relu leaky_relu_ gelu silu dropout hardswish elu mish tanh sigmoid add __add__ add_
 """)
 _WEIGHTED = {
@@ -65,17 +61,17 @@ _WEIGHTED = {
     "conv_transpose2d": "conv",
     "conv_transpose3d": "conv",
 }
-_RESHAPING = _words("""
+_RESHAPING = words("""
     view reshape flatten squeeze unsqueeze permute transpose cat stack movedim unflatten chunk
 """)
-_ELEMENTWISE = _words("""
+_ELEMENTWISE = words("""
     add sub mul div add_ sub_ mul_ div_ __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __iadd__
     __imul__ maximum minimum where
 """)
-_PRODUCTS = _words("""
+_PRODUCTS = words("""
     matmul __matmul__ __rmatmul__ mm bmm
 """)
-_CUDA_CALLS = _words("""
+_CUDA_CALLS = words("""
     cuda pin_memory
 """)
 
@@ -85,7 +81,8 @@ class OnCpu(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = on_cpu(args, kwargs or {})
-        return args[0] if getattr(func, "__name__", "") in _CUDA_CALLS else func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        return _played(name, args[0]) if name in _CUDA_CALLS else func(*args, **kwargs)
 
 
 class Functions(TorchFunctionMode):
@@ -98,10 +95,14 @@ class Functions(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         if name in ("__get__", "size", "dim", "__set__", "numel"):
-            return func(*args, **(kwargs or {}))
+            got = func(*args, **(kwargs or {}))
+            attribute = getattr(getattr(func, "__self__", None), "__name__", "")
+            if attribute in ATTRIBUTES:
+                self.flow(attribute if name == "__get__" else "copy_", args, {}, got)
+            return got
         args, kwargs = on_cpu(args, kwargs or {})
         if name in _CUDA_CALLS:
-            return args[0]
+            return _played(name, args[0])
         try:
             output = func(*args, **kwargs)
         except (RuntimeError, ValueError, IndexError) as error:
@@ -109,7 +110,12 @@ class Functions(TorchFunctionMode):
                 raise
             output = self.way_on(name, func, args, kwargs, error)
         self.note(name, args, output)
+        self.flow(name, args, kwargs, output)
         return output
+
+    def flow(self, name: str, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        stack = self.rec.stack
+        self.rec.flow.note(stack[-1][1] if stack else None, name, args, kwargs, output)
 
     # --- who made what ---
 
@@ -228,11 +234,22 @@ class Functions(TorchFunctionMode):
         return func(fitted, *args[1:], **kwargs)
 
 
+def _played(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """What `.cuda()` gives; of a Parameter on the CPU that is no Parameter, but the result of a copy."""
+    if name == "cuda":
+        places.note_gpu()
+        if isinstance(tensor, torch.nn.Parameter) and torch.is_grad_enabled():
+            return tensor.clone()
+    return tensor
+
+
 def on_cpu(args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The arguments with the CPU in place of a GPU that is not there."""
     if any(_is_gpu(value) for value in args):
+        places.note_gpu()
         args = tuple(torch.device("cpu") if _is_gpu(value) else value for value in args)
     if _is_gpu(kwargs.get("device")):
+        places.note_gpu()
         kwargs = {**kwargs, "device": torch.device("cpu")}
     if kwargs.get("pin_memory"):
         kwargs = {**kwargs, "pin_memory": False}

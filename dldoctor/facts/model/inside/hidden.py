@@ -13,9 +13,10 @@ from torch import nn
 
 from dldoctor.facts.model.inside import places
 from dldoctor.facts.model.inside.recorder import Recorder
+from dldoctor.facts.model.inside.runtime import LOADED
 from dldoctor.facts.model.records.forward import HiddenLayer
 
-_OWN = frozenset(vars(nn.Module())) | {places.MADE}
+_OWN = frozenset(vars(nn.Module())) | {places.MADE, LOADED}
 _DEPTH = 3
 
 
@@ -85,6 +86,34 @@ def _inside(value: Any, depth: int) -> Iterator[nn.Module | nn.Parameter]:
                 yield from _inside(cell.cell_contents, depth - 1)
             except ValueError:  # a cell that is not filled yet
                 continue
+
+
+def tensor_attributes(root: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:
+    """Tensors that modules hold as plain attributes, or in a list or dict: path, module, attribute, tensor."""
+    known = {id(t) for t in (*root.parameters(), *root.buffers())}
+    for path, module in root.named_modules():
+        for name, value in vars(module).items():
+            if name in _OWN or name.startswith("_flat_weight"):
+                continue
+            for tensor in _tensors_inside(value, 2):
+                if id(tensor) not in known:
+                    yield path, module, name, tensor
+
+
+def plain_tensors(root: nn.Module) -> Iterator[torch.Tensor]:
+    """The tensors of `tensor_attributes` alone."""
+    return (tensor for _, _, _, tensor in tensor_attributes(root))
+
+
+def _tensors_inside(value: Any, depth: int) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif depth and isinstance(value, Mapping):
+        for item in list(value.values()):
+            yield from _tensors_inside(item, depth - 1)
+    elif depth and isinstance(value, (list, tuple)):
+        for item in value[:1000]:
+            yield from _tensors_inside(item, depth - 1)
 
 
 def judge(held: list[Held], rec: Recorder, made_in_forward: set[int]) -> tuple[HiddenLayer, ...]:

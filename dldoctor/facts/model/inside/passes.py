@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import (
 from dldoctor.facts.model.inside import places
 from dldoctor.facts.model.inside.dispatch import NeedsValues, Ops, tensors_in
 from dldoctor.facts.model.inside.functions import Functions
+from dldoctor.facts.model.inside.hidden import plain_tensors
 from dldoctor.facts.model.inside.inputs import Spec, tensors
 from dldoctor.facts.model.inside.layers import before_call
 from dldoctor.facts.model.inside.recorder import Recorder
@@ -76,6 +77,7 @@ def run(
     net.train(training)
     places.made_lately.clear()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(kept(net))
         mode = FakeTensorMode(allow_non_fake_inputs=True) if fake else None
         if mode is not None:
             stack.enter_context(faked(net, mode))
@@ -83,7 +85,9 @@ def run(
         args, kwargs = tensors(specs, batch, values=not fake)
         for tensor in tensors_in((args, kwargs)):
             rec.inputs[tensor] = True
+        rec.flow.begin(net, tensors_in((args, kwargs)), plain_tensors(net))
         stack.enter_context(rec.watching(before_call))
+        stack.enter_context(rec.flow.watching())
         stack.enter_context(Ops(rec, mode))
         stack.enter_context(Functions(rec))
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor))
@@ -91,6 +95,8 @@ def run(
             done.output = net(*args, **kwargs)
         except Exception as error:
             done.error = error
+        else:
+            rec.flow.finish(net, done.output)
     done.activation_bytes = sum(saved.values())
     done.seconds = time.perf_counter() - started
     return done
@@ -123,6 +129,19 @@ def is_out_of_memory(error: BaseException) -> bool:
         isinstance(error, RuntimeError)
         and any(text in str(error) for text in ("can't allocate memory", "not enough memory", "Cannot allocate memory"))
     )
+
+
+@contextlib.contextmanager
+def kept(net: torch.nn.Module) -> Iterator[None]:
+    """What forward leaves on its modules, such as a mask that it keeps for the next call, is gone afterwards."""
+    before = [(module, dict(vars(module))) for module in net.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            for name in [name for name in vars(module) if name not in attributes]:
+                del module.__dict__[name]
+            module.__dict__.update(attributes)
 
 
 @contextlib.contextmanager

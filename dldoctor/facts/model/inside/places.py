@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -20,6 +21,9 @@ MADE = "_dldoctor_made"
 
 #: ids of the modules made since forward began
 made_lately: set[int] = set()
+
+#: lines that asked for a GPU, which the CPU played
+gpu_asked: dict[Place, None] = {}
 
 users = functools.cache(is_users)
 
@@ -43,15 +47,25 @@ def current_place() -> Place | None:
     return place_of(frame.f_code.co_filename, frame.f_lineno) if frame else None
 
 
+def note_gpu() -> None:
+    """The running line asks for a GPU."""
+    place = current_place()
+    if place is not None:
+        gpu_asked[place] = None
+
+
 def note_making(module: Any) -> None:
     """Remember, from within a module's `__init__`, the user's call that makes it (with its columns, where known)."""
     made_lately.add(id(module))
     frame: types.FrameType | None = sys._getframe(2)
+    directly = True
     while frame is not None:
         code = frame.f_code
-        if users(code.co_filename) and not _is_own_method(frame, module):
-            module.__dict__[MADE] = (code.co_filename, frame.f_lineno, _span(code, frame.f_lasti))
-            return
+        if not _is_own_method(frame, module):
+            if users(code.co_filename):
+                module.__dict__[MADE] = (code.co_filename, frame.f_lineno, _span(code, frame.f_lasti), directly)
+                return
+            directly = False
         frame = frame.f_back
 
 
@@ -75,6 +89,25 @@ def made_at(module: Any) -> Place | None:
     """Where the user's source makes this module; None for one that library code makes on its own."""
     made = vars(module).get(MADE)
     return place_of(made[0], made[1]) if made else None
+
+
+def call_at(module: Any) -> Place | None:
+    """The call that makes this module, with its columns where they are known."""
+    place = made_at(module)
+    span = vars(module)[MADE][2] if place is not None else None
+    if place is None or span is None or span[0] != place.line:
+        return place
+    raw = place.text.encode()
+    end = span[3] if span[1] == span[0] else len(raw)
+    return dataclasses.replace(
+        place, column=len(raw[: span[2]].decode()) + 1, end_column=len(raw[:end].decode().rstrip()) + 1
+    )
+
+
+def is_made_by_user(module: Any) -> bool:
+    """Whether the user's own source calls this module's class, rather than a library that it calls."""
+    made = vars(module).get(MADE)
+    return bool(made and made[3])
 
 
 def argument_of(module: Any, parameter: str) -> Argument | None:

@@ -11,6 +11,7 @@ import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from dldoctor.facts.model.inside import places
+from dldoctor.facts.model.inside.flow import Flow
 from dldoctor.facts.model.records.forward import (
     Argument,
     ForwardFault,
@@ -110,6 +111,7 @@ class Recorder:
     strangers: dict[int, tuple[torch.nn.Module, bool]] = field(default_factory=dict)
     producers: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
     inputs: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
+    flow: Flow = field(default_factory=Flow)
     certain: bool = True
     counting: bool = True
     madds: int = 0
@@ -118,6 +120,7 @@ class Recorder:
 
     def __post_init__(self) -> None:
         self.names = {id(module): path for path, module in self.root.named_modules()}
+        self.flow.batch = self.batch
 
     # --- the watch over nn.Module.__call__ ---
 
@@ -157,6 +160,7 @@ class Recorder:
 
     def enter(self, path: str, module: torch.nn.Module, arrived: torch.Tensor | None) -> Row | None:
         self.stack.append((path, module))
+        self.flow.enter(self.stack, arrived)
         if not is_leaf(module) and not any(p is not None for p in module._parameters.values()):
             return None
         row = self.rows.get(id(module))

@@ -13,6 +13,9 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+#: stands in the `__dict__` of a module into which weights were loaded
+LOADED = "_dldoctor_loaded"
+
 
 class _Postponed(types.ModuleType):
     """A package whose `__init__` runs when something of it is really used; its submodules import as ever."""
@@ -50,6 +53,7 @@ def prepare(*, compiler: bool = False) -> None:
     load = torch.nn.Module.load_state_dict
 
     def load_state_dict(self: Any, state: Any, *args: Any, **kwargs: Any) -> Any:
+        self.__dict__[LOADED] = True
         if isinstance(state, NoWeights):
             return torch.nn.modules.module._IncompatibleKeys([], [])
         return load(self, state, *args, **kwargs)

@@ -16,6 +16,9 @@ class Place:
     path: str
     line: int
     text: str = ""
+    #: of what is meant in the line, from 1 in characters, end exclusive; 0 for all of it
+    column: int = 0
+    end_column: int = 0
 
 
 @dataclass(frozen=True)
