@@ -25,7 +25,7 @@ USUAL_BATCH = 32
 CONTEXT = 550 * MIB
 #: the range around a prediction that nine in ten measured runs fell into, and the factors it widens by
 LOW, HIGH = 0.96, 1.06
-_AMP, _RECURRENT = 1.06, 1.15
+_AMP, _RECURRENT, _BENCHMARK = 1.06, 1.15, 1.06
 #: workspaces that a convolution may ask for, in those that were fitted
 _WORKSPACES = (0.5, 1.5)
 #: a step that differs between batch sizes is traced at so many of them at most
@@ -174,6 +174,7 @@ class _Forecast:
         if max(tried) - min(tried) > 0.05 * total:
             doubts.append("cuDNN chooses its workspaces itself")
         if self.ask.benchmark:
+            high *= _BENCHMARK
             doubts.append("cudnn.benchmark may briefly take more, while it tries its algorithms")
         if self.ask.amp:
             low, high = low / _AMP, high * _AMP
