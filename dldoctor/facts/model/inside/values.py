@@ -76,12 +76,13 @@ class ValueRuns:
             raise NotLookedAtError(
                 f"forward on made-up values raises {type(error).__name__}: {str(error)[:100]}"
             ) from error
-        non_finite = run.non_finite
+        settled = scales.settled(self.net)
+        non_finite = run.non_finite if settled else None
         if non_finite is not None and self.items is None:  # a logarithm or a root may want what is above 0
             unit = tree_map(lambda t: t.sigmoid() if _is_float(t) else t, pair)
             non_finite = scales.train(self.net, unit, done.training).non_finite
         dead_after = None
-        if run.non_finite is None:
+        if run.non_finite is None and settled:
             if not shrunk:
                 self.output = tree_map(lambda t: t.detach() if isinstance(t, torch.Tensor) else t, run.output)
             dead_after = scales.dead_after(self.net, pair, run, done.training)
@@ -89,7 +90,7 @@ class ValueRuns:
         return Values(
             "data" if self.items is not None else "normal",
             shrunk,
-            run.layers,
+            run.layers if settled else (),
             _std(pair),
             non_finite,
             dead_after,
