@@ -127,7 +127,7 @@ def in_a_fork(name: str, memory: bool, limit: int) -> dict[str, Any]:
 
 def examined(name: str, memory: bool) -> dict[str, Any]:
     import dldoctor.isolation
-    from dldoctor import LayerTable, ModelProbe, ModelTarget, examine_model
+    from dldoctor import LayerTable, examine_model
     from dldoctor.facts.model.inside.examine import examine
 
     def here(task: str, arguments: Any, resources: Any, **_: Any) -> dldoctor.isolation.ChildRun:
@@ -139,10 +139,7 @@ def examined(name: str, memory: bool) -> dict[str, Any]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     report = examine_model(**request_of(name, memory))
     outcome = report.outcome
-    probe = next((fact for fact in outcome.facts if isinstance(fact, ModelProbe)), None)
-    table = (
-        LayerTable.gather(probe, ModelTarget("", Path())) if probe is not None and probe.forward is not None else None
-    )
+    table = next((fact for fact in outcome.facts if isinstance(fact, LayerTable)), None)
     said = [f"{entry.check.code} {entry.finding.message}" for entry in outcome.entries]
     said += [f"crash: {crash.what}: {crash.error}" for crash in outcome.crashes]
     return {

@@ -75,6 +75,17 @@ def train(net: torch.nn.Module, pair: tuple[list[Any], dict[str, Any]], training
     return TrainRun(output, layers, bad)
 
 
+def settled(net: torch.nn.Module) -> bool:
+    """Whether every normalisation takes what it sees: one that takes running statistics, as a frozen backbone does,
+    has none yet that fit, and values grow or shrink from layer to layer until trained weights are loaded."""
+    return not any(
+        "running_mean" in module._buffers
+        and module._buffers["running_mean"] is not None
+        and (not module.training or not isinstance(module, (_BatchNorm, torch.nn.modules.instancenorm._InstanceNorm)))
+        for module in net.modules()
+    )
+
+
 def _odd(layers: Sequence[LayerValues]) -> bool:
     """Whether sizes differ more than those of a network that begins well."""
     stds = [layer.std for layer in layers if layer.weighted and layer.std > 0]

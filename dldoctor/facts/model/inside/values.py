@@ -7,7 +7,6 @@ import math
 import random
 import signal
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,7 +24,7 @@ from dldoctor.facts.model.records.values import Values
 MADDS = 400_000_000
 ACTIVATIONS = 1 << 30
 PARAMETERS = 512 << 20
-#: seconds after which the real runs are given up
+#: seconds of processor time after which the real runs are given up
 PATIENCE = 15.0
 #: sides of pictures: the least that they are made smaller to, and what divides them then
 SMALLEST, STEP = 64, 32
@@ -76,12 +75,13 @@ class ValueRuns:
             raise NotLookedAtError(
                 f"forward on made-up values raises {type(error).__name__}: {str(error)[:100]}"
             ) from error
-        non_finite = run.non_finite
+        settled = scales.settled(self.net)
+        non_finite = run.non_finite if settled else None
         if non_finite is not None and self.items is None:  # a logarithm or a root may want what is above 0
             unit = tree_map(lambda t: t.sigmoid() if _is_float(t) else t, pair)
             non_finite = scales.train(self.net, unit, done.training).non_finite
         dead_after = None
-        if run.non_finite is None:
+        if run.non_finite is None and settled:
             if not shrunk:
                 self.output = tree_map(lambda t: t.detach() if isinstance(t, torch.Tensor) else t, run.output)
             dead_after = scales.dead_after(self.net, pair, run, done.training)
@@ -89,7 +89,7 @@ class ValueRuns:
         return Values(
             "data" if self.items is not None else "normal",
             shrunk,
-            run.layers,
+            run.layers if settled else (),
             _std(pair),
             non_finite,
             dead_after,
@@ -219,7 +219,7 @@ def _set(attributes: _Attributes) -> None:
 
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """NotLookedAtError after so long, where the platform and the thread have alarms."""
+    """NotLookedAtError after so much processor time, which does not pass faster on a busy machine."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -227,13 +227,13 @@ def _time_limit(seconds: float) -> Iterator[None]:
     def stop(*_: Any) -> None:
         raise NotLookedAtError(f"its forward with real values did not end within {seconds:g} s")
 
-    handler = signal.signal(signal.SIGALRM, stop)
-    started, (left, _) = time.monotonic(), signal.setitimer(signal.ITIMER_REAL, seconds)
+    handler = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, left - (time.monotonic() - started)) if left else 0)
-        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, handler)
 
 
 def _too_much(done: Any) -> str:
