@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor import Finding, ForwardEnd, Severity, Table, WatchedCalls, check
+from dldoctor import Finding, ForwardEnd, Registered, Severity, Table, WatchedCalls, check
 from dldoctor.facts.model.compared import at_line, shape
 from dldoctor.facts.model.frames import line_frame
 from dldoctor.facts.model.records.watched import DeviceFault, SoftmaxCall
@@ -98,7 +98,6 @@ def mixed_dtypes(forward: ForwardEnd) -> Iterator[Finding]:
     "MOD020",
     Severity.ERROR,
     since="0.1",
-    unless=("MOD024",),
     symptoms=(
         "Expected all tensors to be on the same device",
         "Expected all tensors to be on the same device, but found at least two devices, {one} and {other}",
@@ -106,14 +105,17 @@ def mixed_dtypes(forward: ForwardEnd) -> Iterator[Finding]:
         "expected device cuda:{n} but got device cpu",
     ),
 )
-def mixed_devices(calls: WatchedCalls) -> Iterator[Finding]:
+def mixed_devices(calls: WatchedCalls, registered: Registered | None) -> Iterator[Finding]:
     """On a GPU an operation would get a tensor that stayed on the CPU.
 
     A tensor made in forward, or kept in an attribute that is no buffer, does not follow net.to("cuda").
 
     Fix: device=x.device where it is made, or self.register_buffer("name", tensor).
     """
+    plain = {f"{t.layer}.{t.attribute}".lstrip(".") for t in registered.tensors} if registered else set()
     for fault in calls.calls.devices:
+        if fault.attribute in plain:
+            continue  # a plain tensor as an attribute, which has a check of its own
         where = fault.made or fault.place
         yield Finding(
             at_line(where, fault.layer),

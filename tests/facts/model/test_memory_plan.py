@@ -109,8 +109,9 @@ def test_a_name_is_predicted_in_a_child_lazy_layers_given_their_shapes(net: Path
 
 def test_options_of_the_command_reach_the_prediction(net: Path) -> None:
     report = examine_model(
-        "net.py:Net", input="1024", batch=16, memory=True, amp=True, cudnn_benchmark=True, optimizer="adamw"
-    )
+        "net.py:Net", input="1024", batch=16, memory=True, amp=True, cudnn_benchmark=True, optimizer="adamw",
+        select=["MEM"],
+    )  # fmt: skip
     assert not list(report)
     (plan,) = (fact for fact in report.outcome.facts if isinstance(fact, MemoryPlan))
     assert (plan.step.amp, plan.step.benchmark, plan.step.optimizer, plan.step.batch) == ("bfloat16", True, "adamw", 16)

@@ -65,7 +65,7 @@ def apply(net: Path, report: Report) -> None:
         (
             """
             self.conv1 = nn.Conv2d(3, 16, 5)
-            self.conv2 = nn.Conv2d(32, 80, 3)
+            self.conv2 = nn.Conv2d(32, 80, 3, bias=False)
             self.norm = nn.BatchNorm2d(num_features=64)
             self.fc1 = nn.Linear(2000, 500)
             self.fc2 = nn.Linear(40 * 10, 5)
@@ -73,7 +73,7 @@ def apply(net: Path, report: Report) -> None:
             """
             x = F.max_pool2d(F.relu(self.conv1(x)), 2)
             x = F.relu(self.norm(self.conv2(x)))
-            return self.fc2(self.fc1(x.view(x.size(0), -1)))
+            return self.fc2(F.relu(self.fc1(x.view(x.size(0), -1))))
             """,
             "3x32x32",
             ["MOD001", "MOD001", "MOD002", "MOD003"],
@@ -86,7 +86,7 @@ def apply(net: Path, report: Report) -> None:
             self.out = nn.Linear(in_features=32, out_features=5)
             self.last = nn.Linear(4, 2)
             """,
-            "return self.last(self.out(self.norm(self.encoder(self.rnn(x)[0]))))",
+            "return self.last(F.gelu(self.out(self.norm(self.encoder(self.rnn(x)[0])))))",
             "10x20",
             ["MOD001", "MOD001", "MOD001"],
         ),
@@ -94,10 +94,9 @@ def apply(net: Path, report: Report) -> None:
             """
             self.up = nn.ConvTranspose2d(8, 4, 2, 2)
             self.conv = nn.Conv2d(6, 7, 3)
-            self.norm = nn.GroupNorm(1, 7)
             self.norm2 = nn.GroupNorm(1, 5)
             """,
-            "return self.norm2(self.conv(self.up(x)))",
+            "return self.norm2(self.conv(F.relu(self.up(x))))",
             "3x16x16",
             ["MOD002", "MOD002", "MOD003"],
         ),

@@ -41,9 +41,10 @@ class _Ops(Ops):  # type: ignore[no-untyped-call]  # torch ships no type for it
 class _OnGpu(TorchFunctionMode):
     """Whoever names a device means the GPU: a script that found none falls back to the CPU by a variable."""
 
-    def __init__(self, rec: Recorder, attributes: dict[int, str]) -> None:
+    def __init__(self, rec: Recorder, attributes: dict[int, str], kept: set[int]) -> None:
         super().__init__()
-        self.rec, self.attributes = rec, attributes
+        self.rec, self.attributes, self.kept = rec, attributes, kept
+        #: tensors on the CPU: (where made, of which attribute); None for what comes of an earlier forward's
         self.made: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.faults: dict[Place | None, DeviceFault] = {}
 
@@ -71,6 +72,9 @@ class _OnGpu(TorchFunctionMode):
         given = list(tensors_in((args, kwargs)))
         for tensor in tensors_in(output):
             if tensor.device.type == "cpu" and tensor not in self.made:
+                if any((t in self.made and self.made[t] is None) or id(t) in self.kept for t in given):
+                    self.made[tensor] = None
+                    continue
                 before = next((self.made[t] for t in given if t in self.made), None)
                 self.made[tensor] = before or (places.current_place(), self.attribute(given))
         return output
@@ -82,18 +86,25 @@ class _OnGpu(TorchFunctionMode):
         stayed = [t for t in tensors_in(values) if t.device.type == "cpu" and t.dim()]
         if not stayed or any(isinstance(t, torch.nn.Parameter) for t in stayed):
             return  # an unregistered layer is a fault of its own
+        if any((t in self.made and self.made[t] is None) or id(t) in self.kept for t in stayed):
+            return  # a cache that a forward on the CPU filled
         made, attribute = self.made[stayed[0]] if stayed[0] in self.made else (None, self.attribute(stayed))
         place, layer = places.current_place(), self.rec.stack[-1][0] if self.rec.stack else ""
         fault = DeviceFault(name.strip("_"), layer, place, str(error).splitlines()[0], made, attribute)
         self.faults.setdefault(place, fault)
 
 
-def run(net: torch.nn.Module, specs: Sequence[Spec], batch: int) -> GpuPass:
-    """A forward in training mode with all parameters, buffers and inputs on a GPU, without memory."""
+def run(net: torch.nn.Module, specs: Sequence[Spec], batch: int, plain: Sequence[tuple[str, torch.Tensor]]) -> GpuPass:
+    """A forward in training mode with all parameters, buffers and inputs on a GPU, without memory.
+
+    `plain` are the tensors that the constructor left in attributes: those that came since are caches.
+    """
     done = GpuPass()
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     rec = Recorder(net, batch, repair=False, counting=False)
-    watch = _OnGpu(rec, {id(tensor): name for name, tensor in plain_tensors(net)})
+    attributes = {id(tensor): name for name, tensor in plain}
+    kept = {id(tensor) for _, tensor in plain_tensors(net)} - attributes.keys()
+    watch = _OnGpu(rec, attributes, kept)
     net.train()
     with _on_gpu(net, mode):
         args, kwargs = tree_map(_moved, tensors(specs, batch, values=False))

@@ -99,13 +99,14 @@ class Examination:
     def __init__(
         self, net: Any, specs: Sequence[Any], arguments: Mapping[str, Any], send: Send, initialised: bool = True
     ) -> None:
-        from dldoctor.facts.model.inside import hidden, inputs
+        from dldoctor.facts.model.inside import devices, hidden, inputs
 
         inputs.bind(net, specs, arguments["target"])
         self.net, self.specs, self.arguments, self.send = net, specs, arguments, send
         #: whether the parameters have the values that the user's code gave them
         self.initialised = initialised
         self.held = hidden.scan(net)
+        self.plain = devices.plain_tensors(net)
         self.modes = {id(module): module.training for module in net.modules()}
         self.failed: list[tuple[str, str]] = []
 
@@ -136,7 +137,6 @@ class Examination:
             self.part("loss", lambda: self.loss(criterion, done, target, values.output, compared))
         if self.arguments["memory"] is not None:
             self.part("memory", lambda: self.memory(done, criterion, target))
-
         if self.arguments["export"] and done.error is None:
             self.part("export", self.export)
 
@@ -173,7 +173,7 @@ class Examination:
 
         def on_gpu() -> Any:
             values.fresh()
-            return devices.run(self.net, self.specs, BATCH)
+            return devices.run(self.net, self.specs, BATCH, self.plain)
 
         return watch.watched(done, self.net, watch.Runs(run, backward, on_gpu if fake and done.clean else None))
 
