@@ -3,7 +3,7 @@
     python benchmarks/zoo.py                      # all of torchvision.models.list_models()
     python benchmarks/zoo.py resnet18 raft_small  # these
     python benchmarks/zoo.py --part 1/2 --memory  # one half; also measure the memory of a step
-    python benchmarks/zoo.py --timm 80            # of timm, one network of each of 80 families, a seeded choice
+    python benchmarks/zoo.py --timm 200           # of timm, at least one of each family, a seeded choice
 
 Each network is examined in a fork of this process, torch imported already, with every check of the subject. One line
 per network: mode, seconds, peak memory above the import, MAdds, parameters, findings.
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def of_timm(count: int) -> list[str]:
-    """One network of each family, as `timm:resnet18`."""
+    """One network of each family, then others, as `timm:resnet18`."""
     import random
 
     import timm
@@ -74,6 +74,9 @@ def of_timm(count: int) -> list[str]:
     for name in timm.list_models():
         families.setdefault(timm.models.model_entrypoint(name).__module__, []).append(name)
     chosen = [chance.choice(names) for _, names in sorted(families.items())]
+    if count > len(chosen):
+        rest = sorted(set(timm.list_models()) - set(chosen))
+        chosen += chance.sample(rest, min(count - len(chosen), len(rest)))
     return [f"timm:{name}" for name in sorted(chance.sample(chosen, min(count, len(chosen))))]
 
 
