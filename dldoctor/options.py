@@ -66,6 +66,11 @@ def parse_bytes(text: str | int, option: str) -> int:
     return int(float(number) * scale)
 
 
+def parse_card(text: str | int, option: str) -> int:
+    """The memory of a card as it is sold: `24GB` has 24 GiB, unlike any other 24 GB."""
+    return parse_bytes(re.sub(r"(?i)^(\s*[\d.]+\s*[KMGT])B?\s*$", r"\1iB", str(text)), option)
+
+
 def target(text: str, option: str = "") -> str:
     """The text itself.
 

@@ -41,6 +41,7 @@ from dldoctor.options import (
     new_file,
     pairs,
     parse_bytes,
+    parse_card,
     parse_input,
     parse_port,
     target,
@@ -139,7 +140,7 @@ class ModelRequest(Request):
     data: str | None = option(None, "A dataset folder, or data.py:train_set, to join labels and inputs.", "DATA")
     batch: int | None = option(None, "Samples per step on one device.", "N")
     optimizer: str | None = option(None, "sgd, adam, adamw, ...: its state counts as memory.", "NAME")
-    gpu_memory: str | int | None = option(None, "The card to plan for.", "24GB")
+    gpu_memory: str | int | None = option(None, "The card to plan for, as it is sold: 24GB is 24 GiB.", "24GB")
     amp: bool = option(False, "The step runs under torch.autocast (mixed precision).")
     amp_dtype: str = option("bfloat16", "What autocast computes in: bfloat16 or float16.", "DTYPE")
     memory: bool = option(False, "Show where the memory of a training step goes, by purpose and by layer.")
@@ -165,7 +166,7 @@ class ModelRequest(Request):
         if self.optimizer:
             found.append(OptimizerAsked(self.optimizer))
         if self.gpu_memory is not None:
-            found.append(GpuMemoryAsked(parse_bytes(self.gpu_memory, "--gpu-memory")))
+            found.append(GpuMemoryAsked(parse_card(self.gpu_memory, "--gpu-memory")))
         if self.amp_dtype not in ("bfloat16", "float16"):
             raise BadInput(f"--amp-dtype {self.amp_dtype}: autocast computes in bfloat16 or float16")
         if self.amp:

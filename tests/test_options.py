@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dldoctor import BadInput, InputSpec
-from dldoctor.options import dataset, is_target, parse_bytes, parse_classes, parse_input, parse_port
+from dldoctor.options import dataset, is_target, parse_bytes, parse_card, parse_classes, parse_input, parse_port
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,7 @@ def test_a_dataset_must_be_a_folder(tmp_path: Path) -> None:
         dataset("file", tmp_path)
     with pytest.raises(BadInput, match="--split val"):
         dataset(".", tmp_path, splits=["val=nope"])
+
+
+def test_a_card_of_24_gb_has_24_gib() -> None:
+    assert [parse_card(text, "--gpu-memory") for text in ("24GB", "24 gb", "24G", "24GiB", 24 << 30)] == [24 << 30] * 5

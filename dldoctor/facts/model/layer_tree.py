@@ -102,6 +102,11 @@ def count(number: int) -> str:
     return str(number)
 
 
+def size(number: int) -> str:
+    """Bytes in the unit that leaves a digit before the point: `1.8 MiB`, `0.3 KiB`."""
+    return f"{number / 2**20:,.1f} MiB" if number >= 2**20 else f"{number / 2**10:,.1f} KiB"
+
+
 def sides(shape: tuple[int, ...]) -> str:
     """A shape as `3 x 224 x 224`."""
     return " x ".join(map(str, shape)) or "scalar"

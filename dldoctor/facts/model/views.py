@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from dldoctor.fact import Fact, Unavailable
-from dldoctor.facts.model.layer_tree import HEADER, count, rows
+from dldoctor.facts.model.layer_tree import HEADER, count, rows, size
 from dldoctor.facts.model.probe import BuildFault, ModelProbe
 from dldoctor.facts.model.records.forward import (
     ForwardFault,
@@ -50,7 +50,7 @@ class LayerTable(Fact):
         parts = [
             f"{count(self.parameters)} parameters" + (f" ({count(frozen)} frozen)" if frozen else ""),
             f"{count(self.madds)} MAdds",
-            f"{self.activation_bytes / 2**20:,.1f} MiB of activations a sample",
+            f"{size(self.activation_bytes)} of activations a sample",
         ]
         return ", ".join(parts) + ("; examined by a tiny forward on the CPU" if self.mode == "real" else "")
 
