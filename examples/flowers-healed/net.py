@@ -10,7 +10,7 @@ class FlowerNet(nn.Module):
     def __init__(self, classes=3):
         super().__init__()
         self.stem = nn.Conv2d(3, 16, 3, padding=1)
-        self.body = nn.Conv2d(16, 32, 3, padding=1)
+        self.body = nn.Conv2d(16, 32, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(32)
         self.extra = nn.ModuleList([nn.Conv2d(32, 32, 3, padding=1)])
         self.pool = nn.MaxPool2d(8)
@@ -50,11 +50,13 @@ class DeepFlowers(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.steps = nn.Sequential(*(nn.Conv2d(3 if i == 0 else 8, 8, 3, stride=2, padding=1) for i in range(5)))
+        self.steps = nn.ModuleList(nn.Conv2d(3 if i == 0 else 8, 8, 3, stride=2, padding=1) for i in range(5))
         self.last = nn.Conv2d(8, 3, 2)
 
     def forward(self, x):
-        return self.last(self.steps(x)).flatten(1)
+        for step in self.steps:
+            x = step(x).relu()
+        return self.last(x).flatten(1)
 
 
 class TwinFlowers(nn.Module):
@@ -75,7 +77,7 @@ class PooledFlowers(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.body = nn.Conv2d(3, 16, 5, stride=4)
+        self.body = nn.Conv2d(3, 16, 5, stride=4, bias=False)
         self.norm = nn.BatchNorm2d(16)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(16, 3)
