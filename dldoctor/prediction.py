@@ -43,7 +43,7 @@ class MemoryPrediction:
     With `why_not` (one sentence), nothing but that is told.
     """
 
-    #: what is most likely, and the range that nine in ten measured runs fell into
+    #: what is most likely, and the range that nine in ten of the runs it was fitted on fell into
     peak_bytes: int
     low: int
     high: int

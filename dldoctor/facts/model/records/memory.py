@@ -44,7 +44,7 @@ class StepMemory:
     batch_assumed: bool = False
     #: what the GPU's own tools show at most: the allocator's segments, and CUDA's own
     peak: int = 0
-    #: between these lie nine in ten measured runs
+    #: nine in ten of the measured runs that it was fitted on lie between these
     low: int = 0
     high: int = 0
     #: (purpose, bytes) at the peak; sums up to `peak`

@@ -23,7 +23,7 @@ from dldoctor.facts.model.records.memory import BOTH, LayerMemory, Saving, StepM
 USUAL_BATCH = 32
 #: what CUDA itself takes on a card: 524 to 530 MiB were measured on an A100, newer ones take more
 CONTEXT = 550 * MIB
-#: the range around a prediction that nine in ten measured runs fell into, and the factors it widens by
+#: the range that nine in ten of the runs it was fitted on fell into, and the factors it widens by
 LOW, HIGH = 0.96, 1.06
 _AMP, _RECURRENT, _BENCHMARK = 1.06, 1.15, 1.06
 #: workspaces that a convolution may ask for, in those that were fitted
