@@ -130,11 +130,12 @@ def _is_filled_in(name: str, stored: Mapping[str, StoredTensor]) -> bool:
     return name.endswith(_FILLED_IN) and not any(key.endswith(_FILLED_IN) for key in stored)
 
 
-def _best(entries: Mapping[str, StateEntry], state: StoredState) -> tuple[int, int]:
+def _best(entries: Mapping[str, StateEntry], state: StoredState) -> tuple[int, int, int]:
+    """After a renaming; of those that end alike, the one that fits without."""
     stored = {tensor.name: tensor for tensor in state.tensors}
     fits = _fits(entries, stored)
     renaming = _renaming(entries, stored) if fits < len(entries) else None
-    return max(fits, renaming.rules[-1].after if renaming else 0), state.elements
+    return max(fits, renaming.rules[-1].after if renaming else 0), fits, state.elements
 
 
 def _fits(entries: Mapping[str, StateEntry], stored: Mapping[str, StoredTensor]) -> int:

@@ -34,6 +34,10 @@ class Compared:
 NOTHING = Compared()
 
 
+class _RaisesError(Exception):
+    """Forward raises: an assert about the size of the batch, a table without an entry."""
+
+
 @dataclass(frozen=True)
 class _Pair:
     """Two batches that share a sample, and where it stands in each."""
@@ -58,22 +62,27 @@ class Evaluation:
             drawn = not torch.equal(self.seeded, torch.get_rng_state())
             found = self.neighbours(one, _Pair((0, 1), 0, (0, 2), 0) if drawn else _Pair((0, 1), 1, (1, 2), 0))
             chance, calls = self.chance(one) if drawn else (False, ())
-        except (RuntimeError, ValueError, IndexError, TypeError, AttributeError):
-            return NOTHING  # what forward does in evaluation mode is looked at elsewhere
+        except _RaisesError:
+            return NOTHING  # in evaluation mode, or for three samples; that is looked at elsewhere
         return Compared(found, chance, calls)
 
     def run(self, numbers: tuple[int, ...], mode: Any = None, seed: int = 1) -> Any:
-        from dldoctor.facts.model.inside.values import rows
+        from dldoctor.facts.model.inside.values import NotLookedAtError, rows
 
         args, kwargs = rows(self.samples, numbers)
         self.net.eval()
         torch.manual_seed(seed)
         self.seeded = torch.get_rng_state()
-        with torch.no_grad():
-            if mode is None:
-                return self.net(*args, **kwargs)
-            with mode.rec.watching(lambda rec, path, module, args, kwargs: (args, kwargs, None)), mode:
-                return self.net(*args, **kwargs)
+        try:
+            with torch.no_grad():
+                if mode is None:
+                    return self.net(*args, **kwargs)
+                with mode.rec.watching(lambda rec, path, module, args, kwargs: (args, kwargs, None)), mode:
+                    return self.net(*args, **kwargs)
+        except (MemoryError, NotLookedAtError):
+            raise
+        except Exception as error:
+            raise _RaisesError from error
 
     def neighbours(self, one: Any, pair: _Pair) -> tuple[Neighbour, ...]:
         changed = _changed(one, self.run(pair.second), pair.row, pair.other_row)
@@ -181,7 +190,7 @@ def _differ(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 class _Dropouts(_Watching):
-    """Notes every dropout that is on."""
+    """Notes every dropout that is on and was not told to be: Monte Carlo dropout says `training=True`."""
 
     def __init__(self, net: torch.nn.Module) -> None:
         super().__init__(net)
@@ -189,7 +198,7 @@ class _Dropouts(_Watching):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
-        if (name in _DROPOUTS and _on(func, args, kwargs or {})) or (
+        if (name in _DROPOUTS and _on(func, args, kwargs or {}) and not places.gives(name, "training", 2)) or (
             name == _ATTENTION and _attention_drops(args, kwargs or {})
         ):
             place, layer = places.current_place(), self.here()[0]

@@ -145,6 +145,18 @@ def argument_of(module: Any, parameter: str) -> Argument | None:
     )
 
 
+def gives(function: str, parameter: str, position: int) -> bool:
+    """Whether the user's running line calls a function of that name with its own value for a parameter."""
+    frame = current_frame()
+    if frame is None:
+        return False
+    return any(
+        any(keyword.arg in (parameter, None) for keyword in call.keywords) or len(call.args) > position
+        for call in _calls(frame.f_code.co_filename).values()
+        if call.lineno <= frame.f_lineno <= (call.end_lineno or 0) and _last_name(call.func) == function
+    )
+
+
 @functools.cache
 def _calls(path: str) -> dict[tuple[int, int, int, int], ast.Call]:
     try:
