@@ -100,8 +100,11 @@ class StateMatch(Fact):
         names = dict(renaming.names) if renaming else {}
         renamed = {names.get(name, name): tensor for name, tensor in stored.items()}
         missing = tuple(
-            entry for name, entry in entries.items() if name not in renamed and not _is_filled_in(name, renamed)
-        )
+            entry for name, entry in entries.items()
+            if name not in renamed
+            and not _is_filled_in(name, renamed)
+            and not (checkpoint.form == "safetensors" and _is_tied(entry, entries, renamed))
+        )  # fmt: skip
         unexpected = tuple(tensor for name, tensor in renamed.items() if name not in entries)
         wrong = [Pair(entries[n], t) for n, t in renamed.items() if n in entries and t.shape != entries[n].shape]
         return cls(
@@ -128,6 +131,12 @@ def _elements(entry: StateEntry) -> int:
 def _is_filled_in(name: str, stored: Mapping[str, StoredTensor]) -> bool:
     """Whether torch adds this counter itself: files from before it existed have none at all."""
     return name.endswith(_FILLED_IN) and not any(key.endswith(_FILLED_IN) for key in stored)
+
+
+def _is_tied(entry: StateEntry, entries: Mapping[str, StateEntry], stored: Mapping[str, StoredTensor]) -> bool:
+    """Whether another name of the same tensor is in the file: safetensors keeps one of them, and load_model fills all."""
+    one = entry.tied_to or entry.name
+    return any(name in stored and (other.tied_to or name) == one for name, other in entries.items())
 
 
 def _best(entries: Mapping[str, StateEntry], state: StoredState) -> tuple[int, int, int]:
