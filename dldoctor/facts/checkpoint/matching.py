@@ -134,7 +134,7 @@ def _is_filled_in(name: str, stored: Mapping[str, StoredTensor]) -> bool:
 
 
 def _is_tied(entry: StateEntry, entries: Mapping[str, StateEntry], stored: Mapping[str, StoredTensor]) -> bool:
-    """Whether another name of the same tensor is in the file: safetensors keeps one of them, and load_model fills all."""
+    """Whether the file has another name of the same tensor: safetensors keeps one, and its load_model fills all."""
     one = entry.tied_to or entry.name
     return any(name in stored and (other.tied_to or name) == one for name, other in entries.items())
 

@@ -99,6 +99,18 @@ def test_a_forward_that_refuses_three_samples_is_compared_no_further() -> None:
     assert valued(Nested(queued)).neighbours == ()
 
 
+@pytest.mark.parametrize(
+    ("joined", "count"),
+    [
+        (lambda x: x.std(0).mean().expand(len(x), 1), 0),  # minibatch standard deviation
+        (lambda x: x - x.mean(0), 1),
+    ],
+)
+def test_a_figure_of_the_batch_may_be_a_channel_of_its_own(joined: Any, count: int) -> None:
+    found = valued(Nested(lambda _, x: torch.cat([x[:, :-1], joined(x)[:, :1]], 1)))
+    assert len(found.neighbours) == count
+
+
 def test_a_network_is_dead_where_no_step_wakes_it() -> None:
     dead, asleep = Nested(lambda _, x: (x - 100).relu()), Nested(lambda _, x: x.relu())
     nn.init.zeros_(asleep.head.weight)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ _DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", 
 _ATTENTION = "scaled_dot_product_attention"
 #: they hand out places in a queue, as experts of limited capacity do
 _RANKED = ("cumsum", "argsort", "sort", "topk")
+_JOINING = ("cat", "concat", "concatenate")
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Evaluation:
         self.run(pair.second, second)
         if second.found is None:
             return "", "", None, None
-        return None if second.found[0] in _RANKED else second.found
+        return None if second.joined or second.found[0] in _RANKED else second.found
 
     def chance(self, one: Any) -> tuple[bool, tuple[RandomCall, ...]]:
         watch = _Dropouts(self.net)
@@ -160,10 +162,14 @@ class _Rows(_Watching):
         self.row, self.other = row, other
         self.calls: list[tuple[str, list[torch.Tensor]]] = []
         self.found: tuple[str, str, Any, Any] | None = None
+        #: a figure of the whole batch became a channel of its own, as in the discriminators of progressive GANs
+        self.joined = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
+        if name in _JOINING and self.found is not None and args:
+            self.joined |= _joins_a_figure(tensors_in(args[0]))
         if name in ("__get__", "size", "dim", "__set__"):
             return output
         results = [t for t in tensors_in(output) if t.dim() and t.shape[0] == 2]
@@ -178,6 +184,12 @@ class _Rows(_Watching):
                     (name.strip("_"), path, module, places.current_place()) if with_batch else ("", "", None, None)
                 )
         return output
+
+
+def _joins_a_figure(parts: Iterable[torch.Tensor]) -> bool:
+    """Whether one part is the same number everywhere (and no padding of zeros), beside another that is not."""
+    alike = [t.is_floating_point() and t.numel() > 1 and bool((t == t.flatten()[0]).all() & t.any()) for t in parts]
+    return any(alike) and not all(alike)
 
 
 def _differ(a: torch.Tensor, b: torch.Tensor) -> bool:
