@@ -100,8 +100,11 @@ class StateMatch(Fact):
         names = dict(renaming.names) if renaming else {}
         renamed = {names.get(name, name): tensor for name, tensor in stored.items()}
         missing = tuple(
-            entry for name, entry in entries.items() if name not in renamed and not _is_filled_in(name, renamed)
-        )
+            entry for name, entry in entries.items()
+            if name not in renamed
+            and not _is_filled_in(name, renamed)
+            and not (checkpoint.form == "safetensors" and _is_tied(entry, entries, renamed))
+        )  # fmt: skip
         unexpected = tuple(tensor for name, tensor in renamed.items() if name not in entries)
         wrong = [Pair(entries[n], t) for n, t in renamed.items() if n in entries and t.shape != entries[n].shape]
         return cls(
@@ -130,11 +133,18 @@ def _is_filled_in(name: str, stored: Mapping[str, StoredTensor]) -> bool:
     return name.endswith(_FILLED_IN) and not any(key.endswith(_FILLED_IN) for key in stored)
 
 
-def _best(entries: Mapping[str, StateEntry], state: StoredState) -> tuple[int, int]:
+def _is_tied(entry: StateEntry, entries: Mapping[str, StateEntry], stored: Mapping[str, StoredTensor]) -> bool:
+    """Whether the file has another name of the same tensor: safetensors keeps one, and its load_model fills all."""
+    one = entry.tied_to or entry.name
+    return any(name in stored and (other.tied_to or name) == one for name, other in entries.items())
+
+
+def _best(entries: Mapping[str, StateEntry], state: StoredState) -> tuple[int, int, int]:
+    """After a renaming; of those that end alike, the one that fits without."""
     stored = {tensor.name: tensor for tensor in state.tensors}
     fits = _fits(entries, stored)
     renaming = _renaming(entries, stored) if fits < len(entries) else None
-    return max(fits, renaming.rules[-1].after if renaming else 0), state.elements
+    return max(fits, renaming.rules[-1].after if renaming else 0), fits, state.elements
 
 
 def _fits(entries: Mapping[str, StateEntry], stored: Mapping[str, StoredTensor]) -> int:

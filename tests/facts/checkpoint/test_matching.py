@@ -35,6 +35,25 @@ def test_equal_keys_match_whole() -> None:
     assert found.filled == found.elements
 
 
+def test_of_two_states_that_fit_the_one_under_the_networks_own_names_is_taken() -> None:
+    averaged = {"n_averaged": (), **{f"module.{name}": shape for name, shape in SHAPES.items()}}
+    found = match(SHAPES, averaged)
+    assert found.at == ("part0",)
+    assert (found.whole, found.renaming) == (True, None)
+
+
+@pytest.mark.parametrize(("form", "whole"), [("safetensors", True), ("zip", False)])
+def test_safetensors_keeps_one_name_of_a_tied_weight(form: str, whole: bool) -> None:
+    entries = (
+        StateEntry("table.weight", (9, 4), "float32", True),
+        StateEntry("head.weight", (9, 4), "float32", True, "table.weight"),
+    )
+    for name in ("table.weight", "head.weight"):
+        state = StoredState((), (StoredTensor(name, (9, 4), "float32", "cpu", 1),))
+        checkpoint = Checkpoint("w", 1, form, "", "state_dict", "dict", (), (state,), optimizer=True)
+        assert StateMatch.gather(checkpoint, NetworkState(entries)).whole is whole
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "net.backbone.", "_orig_mod.module."])
 def test_a_prefix_is_one_rule(prefix: str) -> None:
     found = match({prefix + name: shape for name, shape in SHAPES.items()})

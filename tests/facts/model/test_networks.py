@@ -26,6 +26,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "NeRF": "3",
         "PINN": "2",
         "HiFiGAN": "80x20",
+        "MinibatchStd": "3x32x32",
         "DeepSupervision": "3x64x64",
     },
     "teachers": {
@@ -124,6 +125,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "LateReturn": "32",
         "StoredLoss": "32",
         "DetachedLog": "32",
+        "MonteCarloDropout": "32",
     },
     "alone/backbone": {
         "UnusedBackboneFc": "3x64x64",

@@ -48,12 +48,12 @@ def valued(net: nn.Module, shape: tuple[int, ...] = (16,)) -> Values:
 
 
 def calls(net: nn.Module, shape: tuple[int, ...] = (16,)) -> Watched:
-    specs = [Spec(shape, "float32")]
+    specs, plain = [Spec(shape, "float32")], list(devices.plain_tensors(net))
     done = passes.run(net, specs, 2, fake=True)
     runs = watch.Runs(
         lambda batch, training: passes.run(net, specs, batch, fake=True, training=training, repair=False),
         lambda: passes.backward(net, specs, 2, fake=True),
-        lambda: devices.run(net, specs, 2),
+        lambda: devices.run(net, specs, 2, plain),
     )
     return watch.watched(done, net, runs)
 
@@ -80,14 +80,35 @@ def test_the_operation_that_mixes_samples_is_named(body: Any, operation: str) ->
     [
         (lambda block, x: F.dropout(x, 0.3, block.training), []),
         (lambda _, x: F.dropout(x, 0.3), ["dropout"]),
-        (lambda _, x: F.alpha_dropout(x, 0.3, training=True), ["alpha_dropout"]),
-        (lambda _, x: torch.dropout(x, 0.3, True), ["dropout"]),
+        (lambda _, x: F.dropout(x, p=0.3, inplace=False), ["dropout"]),
+        (lambda _, x: F.dropout(x, 0.3, training=True), []),  # Monte Carlo dropout
+        (lambda block, x: F.dropout(x, 0.3, block.training or block.fc is not None), []),
         (lambda _, x: F.dropout(x, 0.0), []),
         (lambda _, x: x + torch.randn_like(x), []),
     ],
 )
 def test_a_dropout_that_stays_on_is_told_from_sampling(body: Any, functions: list[str]) -> None:
     assert [call.function for call in valued(Nested(body)).random_calls] == functions
+
+
+def test_a_forward_that_refuses_three_samples_is_compared_no_further() -> None:
+    def queued(_: Any, x: Tensor) -> Tensor:
+        assert 64 % len(x) == 0
+        return x - x.mean(0)
+
+    assert valued(Nested(queued)).neighbours == ()
+
+
+@pytest.mark.parametrize(
+    ("joined", "count"),
+    [
+        (lambda x: x.std(0).mean().expand(len(x), 1), 0),  # minibatch standard deviation
+        (lambda x: x - x.mean(0), 1),
+    ],
+)
+def test_a_figure_of_the_batch_may_be_a_channel_of_its_own(joined: Any, count: int) -> None:
+    found = valued(Nested(lambda _, x: torch.cat([x[:, :-1], joined(x)[:, :1]], 1)))
+    assert len(found.neighbours) == count
 
 
 def test_a_network_is_dead_where_no_step_wakes_it() -> None:

@@ -340,8 +340,14 @@ def _state(net: Any) -> list[Any]:
         found = net.state_dict()
     except Exception:
         return []  # a state_dict of the user's own making is none of forward's business
+    first: dict[int, str] = {}
+    for name, parameter in net.named_parameters(remove_duplicate=False):
+        first.setdefault(id(parameter), name)
+    tied = {name: first[id(p)] for name, p in net.named_parameters(remove_duplicate=False) if first[id(p)] != name}
     return [
-        StateEntry(name, tuple(value.shape), str(value.dtype).removeprefix("torch."), name in parameters)
+        StateEntry(
+            name, tuple(value.shape), str(value.dtype).removeprefix("torch."), name in parameters, tied.get(name, "")
+        )
         for name, value in found.items()
         if isinstance(value, torch.Tensor) and not torch.nn.parameter.is_lazy(value)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ _DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", 
 _ATTENTION = "scaled_dot_product_attention"
 #: they hand out places in a queue, as experts of limited capacity do
 _RANKED = ("cumsum", "argsort", "sort", "topk")
+_JOINING = ("cat", "concat", "concatenate")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class Compared:
 
 
 NOTHING = Compared()
+
+
+class _RaisesError(Exception):
+    """Forward raises: an assert about the size of the batch, a table without an entry."""
 
 
 @dataclass(frozen=True)
@@ -58,22 +64,27 @@ class Evaluation:
             drawn = not torch.equal(self.seeded, torch.get_rng_state())
             found = self.neighbours(one, _Pair((0, 1), 0, (0, 2), 0) if drawn else _Pair((0, 1), 1, (1, 2), 0))
             chance, calls = self.chance(one) if drawn else (False, ())
-        except (RuntimeError, ValueError, IndexError, TypeError, AttributeError):
-            return NOTHING  # what forward does in evaluation mode is looked at elsewhere
+        except _RaisesError:
+            return NOTHING  # in evaluation mode, or for three samples; that is looked at elsewhere
         return Compared(found, chance, calls)
 
     def run(self, numbers: tuple[int, ...], mode: Any = None, seed: int = 1) -> Any:
-        from dldoctor.facts.model.inside.values import rows
+        from dldoctor.facts.model.inside.values import NotLookedAtError, rows
 
         args, kwargs = rows(self.samples, numbers)
         self.net.eval()
         torch.manual_seed(seed)
         self.seeded = torch.get_rng_state()
-        with torch.no_grad():
-            if mode is None:
-                return self.net(*args, **kwargs)
-            with mode.rec.watching(lambda rec, path, module, args, kwargs: (args, kwargs, None)), mode:
-                return self.net(*args, **kwargs)
+        try:
+            with torch.no_grad():
+                if mode is None:
+                    return self.net(*args, **kwargs)
+                with mode.rec.watching(lambda rec, path, module, args, kwargs: (args, kwargs, None)), mode:
+                    return self.net(*args, **kwargs)
+        except (MemoryError, NotLookedAtError):
+            raise
+        except Exception as error:
+            raise _RaisesError from error
 
     def neighbours(self, one: Any, pair: _Pair) -> tuple[Neighbour, ...]:
         changed = _changed(one, self.run(pair.second), pair.row, pair.other_row)
@@ -103,7 +114,7 @@ class Evaluation:
         self.run(pair.second, second)
         if second.found is None:
             return "", "", None, None
-        return None if second.found[0] in _RANKED else second.found
+        return None if second.joined or second.found[0] in _RANKED else second.found
 
     def chance(self, one: Any) -> tuple[bool, tuple[RandomCall, ...]]:
         watch = _Dropouts(self.net)
@@ -151,10 +162,14 @@ class _Rows(_Watching):
         self.row, self.other = row, other
         self.calls: list[tuple[str, list[torch.Tensor]]] = []
         self.found: tuple[str, str, Any, Any] | None = None
+        #: a figure of the whole batch became a channel of its own, as in the discriminators of progressive GANs
+        self.joined = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
+        if name in _JOINING and self.found is not None and args:
+            self.joined |= _joins_a_figure(tensors_in(args[0]))
         if name in ("__get__", "size", "dim", "__set__"):
             return output
         results = [t for t in tensors_in(output) if t.dim() and t.shape[0] == 2]
@@ -171,6 +186,12 @@ class _Rows(_Watching):
         return output
 
 
+def _joins_a_figure(parts: Iterable[torch.Tensor]) -> bool:
+    """Whether one part is the same number everywhere (and no padding of zeros), beside another that is not."""
+    alike = [t.is_floating_point() and t.numel() > 1 and bool((t == t.flatten()[0]).all() & t.any()) for t in parts]
+    return any(alike) and not all(alike)
+
+
 def _differ(a: torch.Tensor, b: torch.Tensor) -> bool:
     if a.shape != b.shape or not a.numel():
         return False
@@ -181,7 +202,7 @@ def _differ(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 class _Dropouts(_Watching):
-    """Notes every dropout that is on."""
+    """Notes every dropout that is on and was not told to be: Monte Carlo dropout says `training=True`."""
 
     def __init__(self, net: torch.nn.Module) -> None:
         super().__init__(net)
@@ -189,7 +210,7 @@ class _Dropouts(_Watching):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
-        if (name in _DROPOUTS and _on(func, args, kwargs or {})) or (
+        if (name in _DROPOUTS and _on(func, args, kwargs or {}) and not places.gives(name, "training", 2)) or (
             name == _ATTENTION and _attention_drops(args, kwargs or {})
         ):
             place, layer = places.current_place(), self.here()[0]

@@ -27,6 +27,9 @@ gpu_asked: dict[Place, None] = {}
 
 users = functools.cache(is_users)
 
+#: the code that every import statement runs through
+_IMPORTING = "<frozen importlib._bootstrap>"
+
 
 def place_of(path: str, line: int) -> Place:
     """The line as the user would name it."""
@@ -48,7 +51,12 @@ def current_place() -> Place | None:
 
 
 def note_gpu() -> None:
-    """The running line asks for a GPU."""
+    """The running line asks for a GPU. What a library asks for while it is imported is none of the user's."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None and not users(frame.f_code.co_filename):
+        if frame.f_code.co_filename == _IMPORTING:
+            return
+        frame = frame.f_back
     place = current_place()
     if place is not None:
         gpu_asked[place] = None
@@ -142,6 +150,18 @@ def argument_of(module: Any, parameter: str) -> Argument | None:
             or (isinstance(node, ast.Constant) and isinstance(node.value, int))
             for node in ast.walk(value)
         ),
+    )
+
+
+def gives(function: str, parameter: str, position: int) -> bool:
+    """Whether the user's running line calls a function of that name with its own value for a parameter."""
+    frame = current_frame()
+    if frame is None:
+        return False
+    return any(
+        any(keyword.arg in (parameter, None) for keyword in call.keywords) or len(call.args) > position
+        for call in _calls(frame.f_code.co_filename).values()
+        if call.lineno <= frame.f_lineno <= (call.end_lineno or 0) and _last_name(call.func) == function
     )
 
 

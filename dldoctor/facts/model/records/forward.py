@@ -197,6 +197,8 @@ class StateEntry:
     dtype: str
     #: False for a buffer
     parameter: bool
+    #: the first entry that is the same tensor, where another name came before it
+    tied_to: str = ""
 
 
 @dataclass(frozen=True)

@@ -283,3 +283,17 @@ class DeepSupervision(nn.Module):
         a = self.a(x)
         b = self.b(F.max_pool2d(a, 2))
         return {"out": self.o1(a), "aux": self.o2(b)}
+
+
+class MinibatchStd(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c = nn.Sequential(nn.Conv2d(3, 16, 4, 4), nn.LeakyReLU(0.2))
+        self.o = nn.Sequential(nn.Conv2d(17, 16, 3, padding=1), nn.LeakyReLU(0.2))
+        self.l = nn.Linear(16 * 64, 1)
+
+    def forward(self, x):
+        x = self.c(x)
+        y = x - x.mean(0)
+        y = (y.square().mean(0) + 1e-8).sqrt().mean().reshape(1, 1, 1, 1).repeat(len(x), 1, *x.shape[2:])
+        return self.l(self.o(torch.cat([x, y], 1)).flatten(1))
