@@ -231,6 +231,18 @@ class Recorder:
             )
         )
 
+    def small_map(self, operation: str, x: torch.Tensor, kernel: Any) -> None:
+        """Note that the map is smaller than the window of an operation that is no layer."""
+        where = places.current_place()
+        named = operation if where is None else f"{operation}, {where.path}:{where.line}"
+        chain = (*self.steps[-3:], Step("-", named, self.shown(x), "nothing", marked=True))
+        declared, arriving = _number(kernel), _number(x.shape[-1])
+        self.shapes.append(
+            ShapeFault(
+                "small", operation, operation, "kernel_size", declared, arriving, self.sides(x), None, None, where, chain
+            )
+        )
+
     def forward_fault(self, error: str, operation: str = "", advice: str = "", repaired: bool = True) -> None:
         """Note an exception of an operation at the user's running line, once per line."""
         frame = places.current_frame()
