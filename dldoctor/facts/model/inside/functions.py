@@ -213,9 +213,7 @@ class Functions(TorchFunctionMode):
             x, weight = tensors[:2]
             wanted = weight.shape[1] * int(args[6] if len(args) > 6 else kwargs.get("groups", 1))
             if x.shape[1] != wanted:
-                rec.forward_fault(
-                    _text(error), name, f"the weight takes {wanted} channels, {x.shape[1]} arrive"
-                )
+                rec.forward_fault(_text(error), name, f"the weight takes {wanted} channels, {x.shape[1]} arrive")
                 return func(fit(x, 1, wanted), *args[1:], **kwargs)
         raise error
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from dldoctor.facts.model.inside import places
-from dldoctor.facts.model.inside.recorder import Recorder, what
+from dldoctor.facts.model.inside.recorder import Recorder, what, whole
 from dldoctor.facts.model.records.forward import ShapeHint, SingleValue
 
 _Conv = nn.modules.conv._ConvNd
@@ -249,7 +249,7 @@ def _layer_norm(rec: Recorder, path: str, module: Any, x: torch.Tensor) -> torch
         return None
     arriving = tuple(x.shape[-len(wanted) :])
     hint: ShapeHint = "transpose" if len(wanted) == 1 and x.dim() > 2 and x.shape[1] == wanted[0] else ""
-    rec.shape_fault("norm", path, module, x, "normalized_shape", wanted, arriving, hint, rec.shown(x))
+    rec.shape_fault("norm", path, module, x, "normalized_shape", whole(wanted), whole(arriving), hint, rec.shown(x))
     return x
 
 
