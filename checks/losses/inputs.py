@@ -70,9 +70,9 @@ def out_of_range_bce_input(loss: LossProbe) -> Iterator[Finding]:
             continue
         known = call.input_is in ("linear", "conv", "tanh", "log_softmax", "logsigmoid")
         measured = call.input_range is not None and (call.input_range[0] < 0 or call.input_range[1] > 1)
-        if not measured and not known:
+        if not measured and not (known and call.input_range is None):
             continue
-        low, high = call.input_range if measured and call.input_range else (None, None)
+        low, high = call.input_range or (None, None)
         yield finding(
             loss.run,
             call,
