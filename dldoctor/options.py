@@ -45,7 +45,8 @@ def parse_input(text: str, option: str = "--input", default: str = "float32") ->
         shape, dtype = "", shape
     sides = re.split(r"\s*[x,*\u00d7]\s*", shape.strip().lower()) if shape.strip() else []
     if not all(side.isdecimal() and int(side) > 0 for side in sides) or (not sides and not dtype):
-        raise BadInput(f"{option} {text}: write one sample's sides without the batch, like 3x224x224 or 128:int64")
+        like = "3x224x224 or 128:int64" if option == "--input" else "int64 (a class index) or 64x96:int64 (a mask)"
+        raise BadInput(f"{option} {text}: write one sample's sides without the batch, like {like}")
     dtype = dtype or default
     if dtype not in _DTYPES:
         close = difflib.get_close_matches(dtype, _DTYPES, n=1)
@@ -59,7 +60,7 @@ def parse_input(text: str, option: str = "--input", default: str = "float32") ->
 def parse_bytes(text: str | int, option: str) -> int:
     """`154MB`, `1.5GiB`, `64M`, `4096`: a number of bytes; decimal units unless they are written with an i."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", str(text), re.IGNORECASE)
-    if not match:
+    if not match or not float(match[1]):
         raise BadInput(f"{option} {text}: write a number of bytes with a unit, like 154MB or 24GiB")
     number, unit, binary = match.groups()
     scale = 1024 ** ("KMGT".index(unit.upper()) + 1) if unit and binary else _UNITS[unit.upper()]
@@ -142,6 +143,8 @@ def existing_file(text: str, base: Path, option: str) -> Path:
         BadInput: there is none.
     """
     path = base / Path(text).expanduser()
+    if path.is_dir():
+        raise BadInput(f"{option} {text}: is a folder; name a file")
     if not path.is_file():
         raise BadInput(f"{option} {text}: no such file")
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor import BatchSize, DatasetRead, Finding, ForwardEnd, Place, Severity, SingleValues, Table, check
+from dldoctor import BatchSize, DatasetRead, Finding, ForwardEnd, LossProbe, Place, Severity, SingleValues, Table, check
 from dldoctor.facts.model.frames import line_frame
 from dldoctor.facts.model.records.forward import Place as Line
 from dldoctor.facts.model.records.items import ItemsRead
@@ -22,9 +22,9 @@ _DOING = {
 }
 
 
-@check("MOD005", Severity.ERROR, since="0.1")
-def forward_fails(forward: ForwardEnd) -> Iterator[Finding]:
-    """Making the network or its forward pass raises, or ends the process.
+@check("MOD005", Severity.ERROR, Severity.WARNING, since="0.1")
+def forward_fails(forward: ForwardEnd, loss: LossProbe | None) -> Iterator[Finding]:
+    """Making the network, its forward pass or its loss raises, or ends the process.
 
     The first batch would do the same, perhaps after an hour of preparing data.
 
@@ -67,6 +67,16 @@ def forward_fails(forward: ForwardEnd) -> Iterator[Finding]:
             function=fault.function,
             show=show,
             fix=fault.advice or None,
+        )
+    if loss is not None and loss.run.raised_in == "elsewhere" and loss.run.target_told and loss.run.place is not None:
+        raised = loss.run.place  # of a loss that can't be called with two arguments no line raises
+        yield Finding(
+            Place(raised.path, raised.line),
+            "{loss}, called with the output and the target, raises {error}",
+            severity=Severity.WARNING,
+            loss=loss.run.name,
+            error=loss.run.error,
+            show=line_frame(raised),
         )
 
 

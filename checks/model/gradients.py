@@ -20,6 +20,9 @@ _CUTS = {
     "tolist": ".tolist()",
 }
 
+#: a share that one decimal would show as 100 %
+_NEARLY_ALL = 0.9995
+
 
 @check(
     "MOD011",
@@ -138,7 +141,10 @@ def frozen_parameters(registered: Registered, *, share: float = 0.5) -> Iterator
         largest = sorted(registered.frozen, key=lambda part: -part.weights)[:8]
         yield Finding(
             None,
-            "{percent:.1f} % of the weights are frozen, {trainable:,} train",
+            "all but {trainable:,} of {weights:,} weights are frozen"
+            if frozen / registered.weights >= _NEARLY_ALL
+            else "{percent:.1f} % of the weights are frozen, {trainable:,} train",
+            weights=registered.weights,
             percent=100 * frozen / registered.weights,
             frozen=frozen,
             trainable=registered.trainable,
@@ -165,10 +171,11 @@ def frozen_batchnorm_updates(registered: Registered) -> Iterator[Finding]:
         count = sum(part.moving_norms for part in frozen)
         yield Finding(
             Place(at.path if at else None, at.line if at else None, layer=layer),
-            "{count} frozen BatchNorm {layers} of {layer} {move} their running statistics in train mode",
+            "{count} frozen BatchNorm {layers} of {layer} {move} {their} running statistics in train mode",
             count=count,
             layers="layer" if count == 1 else "layers",
             move="moves" if count == 1 else "move",
+            their="its" if count == 1 else "their",
             layer=layer,
             first=frozen[0].first_norm,
             parts=[part.layer for part in frozen],

@@ -68,6 +68,8 @@ def _fix(layer: HiddenLayer) -> str:
         return "nn.ParameterDict" if parameter else "nn.ModuleDict (its keys must be strings)"
     if layer.container == "function":
         return "keep the layer as an attribute of the module, too"
+    if layer.container == "object":
+        return f"derive its class from nn.Module, or keep the {layer.kind} as an attribute of the module, too"
     return "nn.ParameterList" if parameter else "nn.ModuleList"
 
 

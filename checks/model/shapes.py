@@ -73,7 +73,7 @@ def linear_in_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding
             values["sides"] = " x ".join(map(str, fault.shape))
             fix = _flatten_advice(fault)
         else:
-            template = "{layer} declares {declared} features, {arriving} arrive"
+            template = _declared(fault, "feature")
             fix = _number_fix(mismatches, fault, _pool_instead(fault) or _divisor(fault))
         yield _finding(mismatches, fault, template, fix, values, mark=fault.hint in ("", "transpose"))
 
@@ -130,7 +130,7 @@ def conv_in_channels_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
             yield _finding(
                 mismatches,
                 fault,
-                "{layer} declares {declared} channels, {arriving} arrive",
+                _declared(fault, "channel"),
                 _number_fix(mismatches, fault, "and groups that divide it" if "groups=" in fault.what else ""),
                 values,
             )
@@ -172,7 +172,7 @@ def norm_features_mismatch(mismatches: ShapeMismatches) -> Iterator[Finding]:
         yield _finding(
             mismatches,
             fault,
-            "{layer} declares {declared} features, {arriving} arrive",
+            _declared(fault, "feature"),
             _axes_instead(fault) or _number_fix(mismatches, fault, _divisor(fault)),
             values,
             mark=fault.hint == "",
@@ -261,6 +261,11 @@ def channels_last_input(mismatches: ShapeMismatches) -> Iterator[Finding]:
                 {"layer": fault.layer, "declared": fault.declared, "sides": " x ".join(map(str, sides))},
                 mark=False,
             )
+
+
+def _declared(fault: ShapeFault, unit: str) -> str:
+    units = unit if fault.declared == "1" else f"{unit}s"
+    return f"{{layer}} declares {{declared}} {units}, {{arriving}} {'arrives' if fault.arriving == '1' else 'arrive'}"
 
 
 def _of_kind(mismatches: ShapeMismatches, kind: str) -> Iterator[ShapeFault]:

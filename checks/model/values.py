@@ -51,7 +51,7 @@ def bad_initialisation(
             else "no output depends on the input",
             layer=last.layer,
             show=[*line_frame(last.made), *_table(values.layers)],
-            fix="look for a ReLU whose input is never above 0 (a large negative bias), or a multiplication by 0 there",
+            fix=_dead_fix(values.layers[0] if values.layers else None),
         )
         return
     weighted = [layer for layer in values.layers if layer.weighted]
@@ -81,6 +81,15 @@ def bad_initialisation(
             "before tanh; or a normalisation layer between them",
         )
         return
+
+
+def _dead_fix(first: LayerValues | None) -> str:
+    if first is not None and first.weighted and first.std == 0 == first.spread:
+        return (
+            f"{first.layer} gives 0 for every input: if its weights are all 0, "
+            "nn.init.kaiming_normal_(layer.weight) or xavier_uniform_ sets them apart"
+        )
+    return "look for a ReLU whose input is never above 0 (a large negative bias), or a multiplication by 0 there"
 
 
 @check("MOD025", Severity.ERROR, since="0.1", unless=("MOD021",))

@@ -217,7 +217,7 @@ def reused_stateful_module(wiring: Wiring) -> Iterator[Finding]:
                 _at(reuse.made, reuse.layer),
                 "{layer} normalises the outputs of {feeders}, with one set of running statistics",
                 layer=reuse.layer,
-                feeders=" and ".join(filter(None, reuse.feeders)) or "several layers",
+                feeders=_listed([feeder for feeder in reuse.feeders if feeder]) or "several layers",
                 calls=reuse.calls,
                 show=line_frame(reuse.made),
                 fix=f"one {reuse.what} for each of them",
@@ -235,6 +235,10 @@ def reused_stateful_module(wiring: Wiring) -> Iterator[Finding]:
                 fix="fine where all calls see alike inputs; else cat them into one batch and call it once, or take "
                 "with nn.GroupNorm",
             )
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _at(place: Line | None, layer: str | None) -> Place:

@@ -20,8 +20,9 @@ from dldoctor.checks.losses.targets import (
     wrong_target_shape,
 )
 from dldoctor.checks.losses.values import implausible_initial_loss, mismatched_regression_scale, non_scalar_loss
+from dldoctor.checks.model.forward import forward_fails
 
-from dldoctor import Finding, LossProbe, Place, Severity, WatchedCalls
+from dldoctor import Finding, ForwardEnd, LossProbe, Place, Severity, WatchedCalls
 from dldoctor.facts.model.records.forward import Place as Line
 from dldoctor.facts.model.records.loss import Broadcast, LossCall, LossRun
 from dldoctor.facts.model.records.watched import SoftmaxCall, Watched
@@ -227,3 +228,14 @@ def test_probabilities_are_no_logits_and_logits_no_log_probabilities() -> None:
     ]
     assert list(softmax_before_cross_entropy(probe(function="kl_div", input_is="linear")))
     assert not list(softmax_before_cross_entropy(probe(function="kl_div", input_is="log_softmax")))
+
+
+def test_a_loss_of_ones_own_that_raises_is_told_at_its_line() -> None:
+    whole = ForwardEnd("loss", "done", "", (), "", None, ())
+    raising = replace(RUN, calls=(), error="AttributeError: no 'nosuch'", raised_in="elsewhere", place=LINE)
+    (finding,) = forward_fails(whole, LossProbe(raising))
+    assert finding.severity is Severity.WARNING
+    assert (finding.at.path, finding.at.line) == ("losses.py", 5)
+    assert not list(forward_fails(whole, LossProbe(replace(raising, place=None))))
+    assert not list(forward_fails(whole, LossProbe(replace(raising, raised_in="call"))))
+    assert not list(forward_fails(whole, LossProbe(replace(raising, target_told=False))))

@@ -153,6 +153,14 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "TensorCopy": "32",
         "CkptFirst": "32",
     },
+    "refused": {
+        "SmallMap": "3x30x30",
+        "ViewOfPermuted": "3x32x32",
+        "OwnKernel": "3x16x16",
+        "DoubleInput": "12x16:float64",
+        "SquareMap": "3x16x16",
+        "PlainObject": "16",
+    },
     "wired": {
         "PlainWeight": "32",
         "Scaled": "32",
@@ -228,7 +236,7 @@ def test_healthy_networks_are_silent() -> None:
 
 
 def test_each_planted_fault_is_found_at_its_line() -> None:
-    for theme, found in found_in("untrained", "wired", "alone/backbone").items():
+    for theme, found in found_in("untrained", "wired", "refused", "alone/backbone").items():
         lines = (HERE / "networks" / f"{theme}.py").read_text(encoding="utf-8").splitlines()
         marked = {
             (code.strip(), number)
@@ -239,3 +247,15 @@ def test_each_planted_fault_is_found_at_its_line() -> None:
         entries = [entry for of_network in found.values() for entry in of_network]
         assert {(code, line) for code, _, line, _ in entries if line is not None} == marked
         assert {code for code, _, line, _ in entries if line is None} <= {"MOD012"}
+        if theme == "refused":
+            told = " / ".join(message for *_, message in entries)
+            for part in (
+                "max_pool2d gets a map of 2 x 2, smaller than its kernel of 3",
+                "view size is not compatible",
+                "head declares 9 features, 8 arrive",
+                "GRU(16, 8) gets float64 and its weights are float32",
+                "norm declares 16 features, 32 arrive",
+                "plane declares (8, 8) features, (16, 16) arrive",
+                "expert is a plain object that holds Linear: 136 parameters",
+            ):
+                assert part in told

@@ -212,6 +212,9 @@ def test_a_network_that_ends_the_process_is_a_finding(net: Path, top: str, forwa
         ("net.py:Net", {"input": ["8", "8"]}, "2 inputs were given"),
         ("net.py:Net", {"input": "8", "loss": "cross_entrop"}, "did you mean cross_entropy"),
         ("net.py:Net", {"input": "8", "init": ["width=3"]}, "has no argument 'width'"),
+        ("net.py:Net", {"input": "8", "gpu_memory": "0"}, "write a number of bytes"),
+        ("net.py:Net", {"input": "8", "checkpoint": "."}, "is a folder"),
+        ("net.py:Net", {"input": "8", "loss_target": "nonsense"}, "64x96:int64 (a mask)"),
     ],
 )
 def test_a_target_that_cannot_be_examined_is_one_sentence(

@@ -61,7 +61,9 @@ def resolve(name: str, folder: str) -> tuple[Any, str]:
         ]:
             found = found()
         if not callable(found):
-            raise UserError(f"{name}: is a {type(found).__name__}; name a criterion or a function f(output, target)")
+            raise UserError(
+                f"{name}: is an object of type {type(found).__name__}; name a criterion or a function f(output, target)"
+            )
         return found, ""
     plain = name.removeprefix("torch.").removeprefix("nn.").removeprefix("functional.").removeprefix("F.")
     if plain.endswith("Loss") and hasattr(torch.nn, plain):

@@ -71,9 +71,20 @@ _ELEMENTWISE = words("""
 _PRODUCTS = words("""
     matmul __matmul__ __rmatmul__ mm bmm
 """)
+_POOLS = words("""
+    max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d
+""")
+_CONVOLUTIONS = words("""
+    conv1d conv2d conv3d
+""")
 _CUDA_CALLS = words("""
     cuda pin_memory
 """)
+#: what torch says of real tensors
+_NOT_CONTIGUOUS = (
+    "RuntimeError: view size is not compatible with input tensor's size and stride (at least one dimension spans "
+    "across two contiguous subspaces). Use .reshape(...) instead."
+)
 
 
 class OnCpu(TorchFunctionMode):
@@ -196,7 +207,27 @@ class Functions(TorchFunctionMode):
                 f"the weight takes {tensors[1].shape[-1]} features, {tensors[0].shape[-1]} arrive",
             )
             return func(fit(tensors[0], -1, tensors[1].shape[-1]), *args[1:], **kwargs)
+        if name in _POOLS and args[:1] == tuple(tensors[:1]) and "too small" in str(error):
+            return self.pooled(name, func, args, kwargs)
+        if name in _CONVOLUTIONS and len(tensors) >= 2 and tensors[0].dim() == tensors[1].dim():
+            x, weight = tensors[:2]
+            wanted = weight.shape[1] * int(args[6] if len(args) > 6 else kwargs.get("groups", 1))
+            if x.shape[1] != wanted:
+                rec.forward_fault(_text(error), name, f"the weight takes {wanted} channels, {x.shape[1]} arrive")
+                return func(fit(x, 1, wanted), *args[1:], **kwargs)
         raise error
+
+    def pooled(self, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        """The pooling of a map that is enlarged to its window."""
+        x = args[0]
+        kernel = args[1] if len(args) > 1 else kwargs["kernel_size"]
+        spatial = int(name[-2])
+        sides = tuple(kernel) if isinstance(kernel, (tuple, list)) else (kernel,)
+        self.rec.small_map(name, x, kernel)
+        for axis, side in zip(range(-spatial, 0), sides * (spatial if len(sides) == 1 else 1), strict=True):
+            if x.shape[axis] < side:
+                x = fit(x, axis, side)
+        return func(x, *args[1:], **kwargs)
 
     def reshaped(self, name: str, x: torch.Tensor, sizes: list[int], error: Exception) -> torch.Tensor:
         rec = self.rec
@@ -205,6 +236,9 @@ class Functions(TorchFunctionMode):
             rec.forward_fault(_text(error), name, f"{sizes[1]} values per sample are asked for, {per_sample} are there")
             return x.reshape(rec.batch, per_sample)
         known = math.prod(size for size in sizes if size > 0)
+        if name == "view" and (x.numel() == known or (sizes.count(-1) == 1 and known and x.numel() % known == 0)):
+            rec.forward_fault(_NOT_CONTIGUOUS, name, ".reshape(...) in place of .view(...), or .contiguous() before it")
+            return x.reshape(sizes)
         rec.forward_fault(
             _text(error),
             name,

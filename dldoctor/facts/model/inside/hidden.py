@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Held:
 
 
 def scan(root: nn.Module) -> list[Held]:
-    """The attributes of registered modules whose lists, dicts or functions hold unregistered ones.
+    """The attributes of registered modules whose lists, dicts, functions or plain objects hold unregistered ones.
 
     A module set straight into `__dict__` is left alone: that is how a module is hidden on purpose.
     """
@@ -64,7 +65,8 @@ def _part_of_another(thing: Any, others: Any) -> bool:
 def _container(value: Any) -> str:
     if isinstance(value, Mapping):
         return "dict"
-    return next((kind.__name__ for kind in (list, tuple, set) if isinstance(value, kind)), "function")
+    held = next((kind.__name__ for kind in (list, tuple, set) if isinstance(value, kind)), "function")
+    return "object" if _is_plain_object(value) else held
 
 
 def _inside(value: Any, depth: int) -> Iterator[nn.Module | nn.Parameter]:
@@ -86,6 +88,19 @@ def _inside(value: Any, depth: int) -> Iterator[nn.Module | nn.Parameter]:
                 yield from _inside(cell.cell_contents, depth - 1)
             except ValueError:  # a cell that is not filled yet
                 continue
+    elif _is_plain_object(value):
+        for item in list(vars(value).values()):
+            yield from _inside(item, depth - 1)
+
+
+def _is_plain_object(value: Any) -> bool:
+    """Of a class of the user's that is no Module."""
+    module = sys.modules.get(type(value).__module__)
+    return (
+        hasattr(value, "__dict__")
+        and not isinstance(value, type)
+        and places.users(getattr(module, "__file__", "") or "")
+    )
 
 
 def tensor_attributes(root: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:

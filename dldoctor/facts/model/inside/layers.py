@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from dldoctor.facts.model.inside import places
-from dldoctor.facts.model.inside.recorder import Recorder, what
+from dldoctor.facts.model.inside.recorder import Recorder, what, whole
 from dldoctor.facts.model.records.forward import ShapeHint, SingleValue
 
 _Conv = nn.modules.conv._ConvNd
@@ -56,7 +56,7 @@ def before_call(rec: Recorder, path: str, module: nn.Module, args: tuple[Any, ..
     elif isinstance(module, _LAST_AXIS):
         output = _layer_norm(rec, path, module, x)
     elif isinstance(module, _RNN):
-        x = _features(rec, path, module, x, "input_size", module.input_size)
+        x = _features(rec, path, module, _same_dtype(rec, module, x), "input_size", module.input_size)
     elif isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
         if x.dim() and x.shape[-1] != module.self_attn.embed_dim:  # its width out is its width in
             _features(rec, path, module, x, "d_model", module.self_attn.embed_dim, module.self_attn.num_heads)
@@ -81,7 +81,7 @@ def _is_torchs(module: nn.Module) -> bool:
 
 
 def _same_dtype(rec: Recorder, module: Any, x: torch.Tensor) -> torch.Tensor:
-    weight = module.weight
+    weight = next(module.parameters(recurse=False), None) if isinstance(module, _RNN) else module.weight
     if not isinstance(weight, torch.Tensor) or x.dtype == weight.dtype or _autocast():
         return x
     if nn.parameter.is_lazy(weight):
@@ -201,7 +201,9 @@ def _channels(rec: Recorder, path: str, module: Any, x: torch.Tensor) -> torch.T
         return None
     if type(module).__name__[-2:] in ("1d", "2d", "3d") and x.dim() not in _NORM_DIMS[type(module).__name__[-2:]]:
         return None
-    hint: ShapeHint = "transpose" if x.dim() > 2 and x.shape[-1] == wanted else ""
+    producer = rec.producer(x)
+    in_place = producer is not None and getattr(producer.head, "out_channels", None) == x.shape[1]
+    hint: ShapeHint = "transpose" if x.dim() > 2 and x.shape[-1] == wanted and not in_place else ""
     rec.shape_fault("norm", path, module, x, "num_features", wanted, x.shape[1], hint, rec.shown(x))
     return x
 
@@ -247,7 +249,7 @@ def _layer_norm(rec: Recorder, path: str, module: Any, x: torch.Tensor) -> torch
         return None
     arriving = tuple(x.shape[-len(wanted) :])
     hint: ShapeHint = "transpose" if len(wanted) == 1 and x.dim() > 2 and x.shape[1] == wanted[0] else ""
-    rec.shape_fault("norm", path, module, x, "normalized_shape", wanted, arriving, hint, rec.shown(x))
+    rec.shape_fault("norm", path, module, x, "normalized_shape", whole(wanted), whole(arriving), hint, rec.shown(x))
     return x
 
 

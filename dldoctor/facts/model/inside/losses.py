@@ -177,6 +177,8 @@ def run(
             return None
         if target is not None and not compared.is_floating_point():
             compared = torch.zeros_like(compared)  # class 0 is in every range
+        elif target is not None and not compared.is_complex():
+            compared = compared.sigmoid()  # a probability is a number that every loss takes
     for tensor in tensors_in(compared):
         watch.origins[tensor] = frozenset(("target",))
     if function in _INDEXED and main is not None:
@@ -197,7 +199,7 @@ def run(
         error = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0] if str(problem).strip() else ''}"
         raised_in = raised_in or ("call" if watch.failed else "elsewhere")
         frames = user_frames(problem.__traceback__)
-        place = Place(frames[-1]["path"], frames[-1]["line"]) if frames else None
+        place = Place(frames[-1]["path"], frames[-1]["line"], frames[-1].get("text") or "") if frames else None
     return LossRun(
         shown,
         not function,

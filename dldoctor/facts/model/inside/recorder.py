@@ -51,10 +51,19 @@ def what(module: torch.nn.Module) -> str:
         names = ("output_size",) if "Adaptive" in kind else ("kernel_size",)
     elif "BatchNorm" in kind or "InstanceNorm" in kind:
         names = ("num_features",)
-    values = [_number(getattr(module, name)) for name in names if hasattr(module, name)]
+    values = [
+        whole(getattr(module, name)) if name == "normalized_shape" else _number(getattr(module, name))
+        for name in names
+        if hasattr(module, name)
+    ]
     if getattr(module, "groups", 1) > 1:
         values.append(f"groups={module.groups}")
     return f"{kind}({', '.join(values)})"
+
+
+def whole(sides: tuple[int, ...]) -> str:
+    """Sides as they are written where each of them counts."""
+    return str(sides[0]) if len(sides) == 1 else f"({', '.join(map(str, sides))})"
 
 
 def _number(value: Any) -> str:
@@ -228,6 +237,28 @@ class Recorder:
                 chain,
                 hint,
                 self.certain,
+            )
+        )
+
+    def small_map(self, operation: str, x: torch.Tensor, kernel: Any) -> None:
+        """Note that the map is smaller than the window of an operation that is no layer."""
+        where = places.current_place()
+        named = operation if where is None else f"{operation}, {where.path}:{where.line}"
+        chain = (*self.steps[-3:], Step("-", named, self.shown(x), "nothing", marked=True))
+        declared, arriving = _number(kernel), _number(x.shape[-1])
+        self.shapes.append(
+            ShapeFault(
+                "small",
+                operation,
+                operation,
+                "kernel_size",
+                declared,
+                arriving,
+                self.sides(x),
+                None,
+                None,
+                where,
+                chain,
             )
         )
 

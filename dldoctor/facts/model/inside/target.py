@@ -28,11 +28,11 @@ def make(found: Any, target: str, init: Sequence[Sequence[str]]) -> torch.nn.Mod
         return found
     if inspect.isclass(found) and not issubclass(found, torch.nn.Module):
         raise UserError(
-            f"{target}: is a {found.__name__} class, no torch.nn.Module; name a Module, or a function that returns one"
+            f"{target}: the class {found.__name__} is no torch.nn.Module; name a Module, or a function that returns one"
         )
     if not callable(found):
         raise UserError(
-            f"{target}: is a {type(found).__name__}, no torch.nn.Module; name a Module, or a function that returns one"
+            f"{target}: {_called(found)} is no torch.nn.Module; name a Module, or a function that returns one"
         )
     _require_arguments(found, target, given)
     made = found(**given)
@@ -42,8 +42,12 @@ def make(found: Any, target: str, init: Sequence[Sequence[str]]) -> torch.nn.Mod
     if len(inner) == 1:
         return inner[0]
     raise UserError(
-        f"{target}: returned a {type(made).__name__}, no torch.nn.Module; name a Module, or a function that returns one"
+        f"{target}: returned {_called(made)}, no torch.nn.Module; name a Module, or a function that returns one"
     )
+
+
+def _called(value: Any) -> str:
+    return "None" if value is None else f"an object of type {type(value).__name__}"
 
 
 def _require_arguments(found: Any, target: str, given: dict[str, Any]) -> None:
