@@ -151,7 +151,7 @@ def test_what_changes_in_place_is_written_anew(name: str, text: str, advice: str
 def test_a_tensor_left_on_the_cpu_is_found_where_it_is_made() -> None:
     fault = DeviceFault("mul", "", LINE, "RuntimeError: two", Line("net.py", 9), "")
     held = replace(fault, made=None, attribute="block.mean")
-    made, kept = mixed_devices(WatchedCalls(Watched(devices=(fault, held)), True))
+    made, kept = mixed_devices(WatchedCalls(Watched(devices=(fault, held)), True), None)
     assert made.at == Place("net.py", 9)
     assert kept.fix is not None
     assert 'register_buffer("mean"' in kept.fix.summary
