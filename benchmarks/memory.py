@@ -94,14 +94,14 @@ def predict(net: Any, shape: str, batch: int, **ask: Any) -> tuple[Any, float]:
 
 
 def against_the_table() -> None:
-    from dldoctor.facts.model.inside.runtime import uninitialised
+    from dldoctor.facts.model.inside.runtime import Initialisation
 
     with TABLE.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     results = []
     for row in rows:
         arguments = dict(pair.split("=") for pair in row["arguments"].split(",") if pair)
-        with uninitialised():
+        with Initialisation(0).limiting():
             net = make(row["library"], row["model"], num_classes=int(row["classes"]),
                        **{name: value == "True" for name, value in arguments.items()})  # fmt: skip
         ask = {"optimizer": row["optimizer"], "context": CONTEXT}
@@ -138,11 +138,11 @@ def summary(results: list[tuple[str, int, Any, float]]) -> None:
 def as_json(batch: int) -> None:
     import dataclasses
 
-    from dldoctor.facts.model.inside.runtime import uninitialised
+    from dldoctor.facts.model.inside.runtime import Initialisation
 
     def predictions() -> Iterator[dict[str, Any]]:
         for library, name in [*(("torchvision", n) for n in TORCHVISION), *(("timm", n) for n in TIMM)]:
-            with uninitialised():
+            with Initialisation(0).limiting():
                 net = make(library, name)
             found, seconds = predict(net, "3x224x224", batch, optimizer="momentum")
             print(
@@ -186,7 +186,7 @@ def measure(library: str, name: str, batch: int, amp: bool, optimizer: str, benc
 def on_the_gpu(limit: int | None) -> None:
     import torch
 
-    from dldoctor.facts.model.inside.runtime import uninitialised
+    from dldoctor.facts.model.inside.runtime import Initialisation
 
     if not torch.cuda.is_available():
         print("no GPU here: nothing to hold the predictions against")
@@ -206,7 +206,7 @@ def on_the_gpu(limit: int | None) -> None:
                 print(f"{name} batch {batch} {setting}: {done.stderr.strip().splitlines()[-1][:100]}", flush=True)
                 continue
             measured = json.loads(done.stdout.splitlines()[-1])
-            with uninitialised():
+            with Initialisation(0).limiting():
                 net = make(library, name)
             context = measured["used"] - measured["reserved"]  # of this card; what is judged is the rest
             found, seconds = predict(net, "3x224x224", batch, optimizer=optimizer, benchmark=benchmark,
