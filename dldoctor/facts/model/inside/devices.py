@@ -94,6 +94,11 @@ class _OnGpu(TorchFunctionMode):
         self.faults.setdefault(place, fault)
 
 
+def is_possible() -> bool:
+    """Whether this torch is known to follow operations on a GPU that is not there: 2.4 ends the process in a GRU."""
+    return tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 15)
+
+
 def run(net: torch.nn.Module, specs: Sequence[Spec], batch: int, plain: Sequence[tuple[str, torch.Tensor]]) -> GpuPass:
     """A forward in training mode with all parameters, buffers and inputs on a GPU, without memory.
 

@@ -162,6 +162,7 @@ class Examination:
         from dldoctor.facts.model.inside import devices, passes, watch
 
         fake = done.mode == "fake"
+        gpu = fake and done.clean and devices.is_possible()
 
         def run(batch: int, training: bool) -> Any:
             values.fresh()
@@ -175,7 +176,7 @@ class Examination:
             values.fresh()
             return devices.run(self.net, self.specs, BATCH, self.plain)
 
-        return watch.watched(done, self.net, watch.Runs(run, backward, on_gpu if fake and done.clean else None))
+        return watch.watched(done, self.net, watch.Runs(run, backward, on_gpu if gpu else None))
 
     def loss(self, criterion: tuple[Any, str], done: Any, target: Any, real: Any, compared: Any) -> Any:
         from dldoctor.facts.model.inside import losses
