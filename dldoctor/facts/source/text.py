@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dldoctor.facts.source.syntax import Syntax
 from dldoctor.finding import CodeFrame, Edit, Edits, Place
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -56,6 +57,11 @@ class SourceFile:
         except ValueError as error:  # a null character
             return ParseError(str(error), 1, 1, 2)
 
+    @functools.cached_property
+    def syntax(self) -> Syntax:
+        """What stands in the file, indexed; empty where it doesn't parse."""
+        return Syntax(self.tree if isinstance(self.tree, ast.Module) else None)
+
     def _told(self, error: SyntaxError) -> ParseError:
         line, column = error.lineno or 1, error.offset or 1
         same_line = error.end_lineno == error.lineno and error.end_offset is not None
@@ -98,6 +104,10 @@ class SourceFile:
     def place(self, node: ast.AST) -> Place:
         line, offset = node.lineno, node.col_offset  # type: ignore[attr-defined]  # only placed nodes are asked
         return Place(self.path, line=line, column=self.column(line, offset))
+
+    def spot(self, node: ast.AST) -> str:
+        """A node's line as words, for a message about another place: `line 12`."""
+        return f"line {self.place(node).line}"
 
     def frame(self, node: ast.AST, label: str = "") -> CodeFrame:
         """The node's first line with carets under it."""
