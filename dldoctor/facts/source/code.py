@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import ast
-import gc
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.project import Project
 from dldoctor.facts.source.reader import Reader
 from dldoctor.facts.source.roles import is_module, role
-from dldoctor.facts.source.text import ParseError, SourceFile
+from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Class, Function, Loop, Object, Result, Scope, ancestry
 
+#: statements that may be read for a file, and for each of its lines, before functions are read but once per entry;
+#: twice as many end the reading
+_ALLOWANCE, _ALLOWANCE_PER_LINE = 2_000, 2
 #: a file without one of these words has no training code, and is read only when another file imports it
 _TRAINING_WORDS = ("torch", "numpy", "lightning", "accelerate")
 
@@ -27,38 +28,26 @@ _EFFECTS = re.compile(
 
 
 class TrainingCode:
-    """All entries of the files at hand, read once."""
+    """One file as the entry of a training: read from top to bottom, then its functions that nothing in it calls.
 
-    def __init__(self, files: Sequence[SourceFile]) -> None:
-        self.files = tuple(files)
-        self._project = Project(files)
-        self._reader = Reader(self._import)
-        self._scopes: dict[str, Scope] = {}
+    What it imports from the project is followed where it is used, so the same file has the same reading whichever
+    other files are examined with it.
+    """
+
+    def __init__(self, file: SourceFile, project: Project) -> None:
+        self.file = file
         self.runs: list[Run] = []
-        self._reader.allowance = 30_000 + sum(file.text.count("\n") for file in files) // 4
-        with _no_collection():
-            for file in files:
-                if isinstance(file.tree, ast.Module) and any(word in file.text for word in _TRAINING_WORDS):
-                    self._module(file)
-            for file in files:
-                if file.path in self._scopes and _EFFECTS.search(file.text):
-                    self._leftovers(file, self._scopes[file.path])
+        tree = file.tree
+        if not isinstance(tree, ast.Module) or not any(word in file.text for word in _TRAINING_WORDS):
+            return
+        self._reader = Reader(project)
+        self._reader.allowance = _ALLOWANCE + file.text.count("\n") * _ALLOWANCE_PER_LINE
+        run, scope = self._reader.read_module(file, tree)
+        self.runs.append(run)
+        if _EFFECTS.search(file.text):
+            self._leftovers(file, scope)
 
     # --- building --------------------------------------------------------------------------------------------
-
-    def _import(self, module: str, level: int, importer: SourceFile) -> Scope | None:
-        file = self._project.find(module, level, importer)
-        return None if file is None else self._module(file)
-
-    def _module(self, file: SourceFile) -> Scope:
-        """A module's names, read when first asked for; in a circle of imports those known so far."""
-        if file.path not in self._scopes:
-            scope = self._scopes[file.path] = Scope()
-            if not isinstance(file.tree, ParseError):
-                kept = dict(self._reader.__dict__)
-                self.runs.append(self._reader.read_module(file, file.tree, scope))
-                self._reader.__dict__.update(kept)
-        return self._scopes[file.path]
 
     def _leftovers(self, file: SourceFile, scope: Scope) -> None:
         """Functions and methods that no caller in sight reaches, callers before the called."""
@@ -66,22 +55,29 @@ class TrainingCode:
         classes = [v for v in list(scope.names.values()) if isinstance(v, Class) and v.file is file]
         words = Counter(re.findall(r"\w+", file.text))
         for function in sorted(functions, key=lambda f: words[f.name] > 1):
-            if function.body_of not in self._reader.reached:
+            if self._is_left(function):
                 self.runs.append(self._reader.read_function(function))
         called = set(re.findall(r"\b(?:self|cls)\.(\w+)", file.text)) if classes else set()
         for made in classes:
             self._methods(made, called)
 
+    def _is_left(self, function: Function) -> bool:
+        """Whether nothing has read a function yet, and it does what matters to a training."""
+        if function.body_of in self._reader.reached or self._reader.spent > 2 * self._reader.allowance:
+            return False
+        return _EFFECTS.search(self.file.whole_lines(function.body_of)) is not None
+
     def _methods(self, made: Class, called: set[str]) -> None:
         methods = [m for m in made.members.names.values() if isinstance(m, Function)]
-        left = [m for m in methods if m.body_of not in self._reader.reached]
+        left = [m for m in methods if self._is_left(m)]
         if not left:
             return
         assert made.file is not None
         thing = Object(made, (), {}, made.definition, made.file, None)
         thing.mark("mode")  # whoever made it may have switched its mode
-        for method in sorted(left, key=lambda m: (m.name != "__init__", m.name in called)):
-            if method.body_of not in self._reader.reached or method.name == "__init__":
+        start = [m for m in methods if m.name == "__init__" and m not in left]
+        for method in start + sorted(left, key=lambda m: (m.name != "__init__", m.name in called)):
+            if self._is_left(method) or method.name == "__init__":
                 self.runs.append(self._reader.read_function(method, thing))
 
     # --- asking ----------------------------------------------------------------------------------------------
@@ -115,20 +111,6 @@ class TrainingCode:
             if any(run.inside(each, "backward", "step", "differentiate") for each in around[:1]):
                 continue
             yield event, loop
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Nothing made while reading is garbage before the end, so the collector would walk it all in vain."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.freeze()  # straight into the oldest generation: the next collections need not walk it
-            gc.unfreeze()
-            gc.enable()
 
 
 def enclosing(loop: Loop | None) -> Iterator[Loop]:

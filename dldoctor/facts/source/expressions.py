@@ -15,6 +15,7 @@ from dldoctor.facts.source.values import (
     Const,
     Either,
     Function,
+    Namespace,
     Object,
     Parameter,
     Result,
@@ -73,6 +74,14 @@ class Expressions(Several):
     def call(self, node: ast.Call) -> Value:
         raise NotImplementedError
 
+    def member(self, module: Scope, name: str) -> Value | None:
+        """A name of a module of the project, read when it is first asked for."""
+        raise NotImplementedError
+
+    def submodule(self, package: Scope, name: str, node: ast.AST) -> Value | None:
+        """A module inside a package of the project."""
+        raise NotImplementedError
+
     def evaluate(self, node: ast.AST) -> Value:
         kind = self._kinds.get(type(node))
         return kind(node) if kind is not None else Result("unknown", (), node, self.file, self.loop, self.grad)
@@ -80,11 +89,15 @@ class Expressions(Several):
     # --- names and attributes --------------------------------------------------------------------------------
 
     def _name(self, node: ast.Name) -> Value:
-        scope: Scope | None = self.scope
-        while scope is not None:
+        scope = self.scope
+        while True:
             if (value := scope.names.get(node.id)) is not None:
                 return value
+            if scope.parent is None:
+                break
             scope = scope.parent
+        if scope.path and (value := self.member(scope, node.id)) is not None:
+            return value
         if node.id in words.BUILTINS:
             return Symbol(f"builtins.{node.id}", node, self.file)
         return self._unbound(node)
@@ -117,6 +130,9 @@ class Expressions(Several):
             return Symbol(f"{value.name}.{name}", node, self.file)
         if value.attrs is not None and (known := value.attrs.get(name)) is not None:
             return known
+        if isinstance(value, Namespace):
+            inside = self.member(value.scope, name) or self.submodule(value.scope, name, node)
+            return inside if inside is not None else Parameter(name, node, self.file)
         if isinstance(value, Either):
             return either(*(self.attribute(option, name, node) for option in value.options))
         if isinstance(value, Object) and isinstance(value.kind, Class):

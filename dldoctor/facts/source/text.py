@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
 import re
+import tokenize
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from dldoctor.facts.source.syntax import Syntax
 from dldoctor.finding import CodeFrame, Edit, Edits, Place
@@ -61,6 +64,11 @@ class SourceFile:
     def syntax(self) -> Syntax:
         """What stands in the file, indexed; empty where it doesn't parse."""
         return Syntax(self.tree if isinstance(self.tree, ast.Module) else None)
+
+    def forget(self) -> None:
+        """Let go of the tree and all that was made from it; it is made again when asked for."""
+        for name in ("tree", "syntax"):
+            self.__dict__.pop(name, None)
 
     def _told(self, error: SyntaxError) -> ParseError:
         line, column = error.lineno or 1, error.offset or 1
@@ -163,7 +171,7 @@ class SourceFile:
         end = self.span(last)[1]
         return Edit(self.path, end, end, text)
 
-    def whole_lines(self, statement: ast.stmt) -> str:
+    def whole_lines(self, statement: ast.stmt | ast.Lambda) -> str:
         """The lines of a statement as written, comments included."""
         return self.newline.join(
             self.line(n) for n in range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
@@ -206,3 +214,23 @@ class SourceFile:
         """Edits where the file can take them, the words alone where it can't."""
         chosen = tuple(edits or ())
         return Edits(summary, chosen, safe=safe) if chosen and self.editable else summary
+
+
+def read_source(path: Path, name: str) -> SourceFile:
+    """The text of a file, or what keeps it from being read."""
+    try:
+        content = path.read_bytes()
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        if encoding in ("utf-8", "utf-8-sig"):  # a byte order mark stays: it counts in byte ranges
+            return SourceFile(name, content.decode("utf-8"))
+        return SourceFile(name, content.decode(encoding), encoding=encoding)
+    except OSError as error:
+        return SourceFile(name, "", trouble=f"can't be read ({error.strerror})")
+    except SyntaxError as error:
+        return SourceFile(name, "", trouble=str(error.msg))
+    except UnicodeDecodeError as error:
+        return SourceFile(
+            name,
+            "",
+            trouble=f"is not {error.encoding.upper()}, though no coding line says otherwise (byte {error.start})",
+        )
