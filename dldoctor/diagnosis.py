@@ -311,7 +311,7 @@ def _failed_facts(gathered: Mapping[type[Fact], Fact | Exception]) -> list[Crash
 def _yield_to_the_graver(entries: Sequence[Entry]) -> list[Entry]:
     def place(entry: Entry) -> tuple[object, ...]:
         at = entry.finding.at
-        return (at.path, at.line, at.layer, at.index)
+        return (at.path, at.cell, at.line, at.layer, at.index)
 
     spoken: dict[tuple[object, ...], set[str]] = {}
     for entry in entries:

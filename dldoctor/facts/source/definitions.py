@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from dldoctor.facts.source.calls import Calls
 from dldoctor.facts.source.project import Project
@@ -68,8 +68,7 @@ class Definitions(Calls):
         if (known := module.names.get(name)) is not None:
             return known
         if module.waiting is None:
-            tree = self._project.parsed(module.path).tree
-            module.waiting = _binders(tree) if isinstance(tree, ast.Module) else {}
+            module.waiting = dict(self._project.parsed(module.path).binders)
             stars = module.waiting.pop("*", [])
             if stars:
                 self.aside(module, stars)
@@ -130,35 +129,6 @@ class Definitions(Calls):
         if found is None and not statement.level:
             self.emit("call", statement, Symbol(module, statement, self.file), name=f"import {module}")
         return False
-
-
-def _binders(tree: ast.Module) -> dict[str, list[ast.stmt]]:
-    """Name -> the statements at the top of a module that bind it, in their order; `*` -> its star imports."""
-    found: dict[str, list[ast.stmt]] = {}
-    for statement in tree.body:
-        for name in dict.fromkeys(_bound_by(statement)):
-            found.setdefault(name, []).append(statement)
-    return found
-
-
-def _bound_by(statement: ast.stmt) -> Iterator[str]:
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        yield statement.name
-    elif isinstance(statement, (ast.Import, ast.ImportFrom)):
-        for alias in statement.names:
-            yield alias.asname or (alias.name.partition(".")[0] if isinstance(statement, ast.Import) else alias.name)
-    elif isinstance(statement, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        for target in targets:
-            yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
-    else:
-        for _, held in ast.iter_fields(statement):
-            for child in held if isinstance(held, list) else ():
-                if isinstance(child, ast.stmt):
-                    yield from _bound_by(child)
-                elif isinstance(child, ast.ExceptHandler):
-                    for inner in child.body:
-                        yield from _bound_by(inner)
 
 
 def _only(statement: ast.stmt, bound: str) -> ast.stmt:

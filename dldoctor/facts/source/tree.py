@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 #: folders that hold other people's code or what a build left
 _FOREIGN = {"venv", "site-packages", "node_modules", "__pycache__", "build"}
-#: a file above this is generated or data
-_LARGEST = 2 << 20
+#: what is examined in a folder
+_ENDINGS = (".py", ".ipynb")
 
 
 @dataclass(frozen=True)
@@ -32,37 +32,27 @@ class SourceTree(DividedFact):
     waiting_for: ClassVar[str] = "the source files"
 
     files: tuple[SourceFile, ...]
-    #: relative paths of files left out for their size
-    too_large: tuple[str, ...] = ()
 
     @classmethod
     def gather(cls, paths: SourcePaths, resources: Resources) -> Self:
-        files, large = [], []
+        files = []
         for path in _found(paths):
             if resources.stop.is_set():
                 break
-            name = _shown(path, paths.folder)
-            if path.stat().st_size > _LARGEST:
-                large.append(name)
-            else:
-                files.append(read_source(path, name))
-        if not files and not large:
+            files.append(read_source(path, _shown(path, paths.folder)))
+        if not files:
             raise BadInput(
-                f"{', '.join(paths.paths)}: no Python files here; point at .py files or at a folder that holds some"
+                f"{', '.join(paths.paths)}: no Python files or notebooks here; "
+                "point at .py or .ipynb files or at a folder that holds some"
             )
         project = Project(files, root := paths.folder.resolve())
         outside = {project.top_of(file.path) for file in files if file.path.startswith("../")}
-        return cls(tuple(files), tuple(large)).within(Project(files, root, {".", *outside}))
+        return cls(tuple(files)).within(Project(files, root, {".", *outside}))
 
     @property
     def said(self) -> str:
         lines = sum(file.text.count("\n") for file in self.files)
         return f"{len(self.files):,} file{'s' * (len(self.files) != 1)}, {lines:,} lines"
-
-    @property
-    def examined_paths(self) -> tuple[str, ...]:
-        """Where inline ignores may stand that silence nothing."""
-        return tuple(file.path for file in self.files)
 
     # --- part by part ----------------------------------------------------------------------------------------
 
@@ -131,7 +121,7 @@ def _found(paths: SourcePaths) -> Iterator[Path]:
         elif start.is_file():
             found = [start]
         else:
-            raise BadInput(f"{shown}: no such file or folder; dldoctor code takes Python files and folders")
+            raise BadInput(f"{shown}: no such file or folder; dldoctor code takes Python files, notebooks and folders")
         for path in found:
             if (real := path.resolve()) not in seen:
                 seen.add(real)
@@ -151,7 +141,7 @@ def _walk(start: Path) -> Iterator[Path]:
             and name not in _FOREIGN
             and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
         ]
-        yield from (Path(folder, name) for name in names if name.endswith(".py") and not name.startswith("."))
+        yield from (Path(folder, name) for name in names if name.endswith(_ENDINGS) and not name.startswith("."))
 
 
 def _shown(path: Path, folder: Path) -> str:
