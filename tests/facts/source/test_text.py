@@ -75,9 +75,9 @@ def test_a_tree_leaves_out_what_others_wrote(tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_bytes(b"x = '\xe9'\n")
     (tmp_path / "huge.py").write_text("x = 1\n" * 500_000)
     tree = SourceTree.gather(SourcePaths((".",), tmp_path), Resources())
-    assert [file.path for file in tree.files] == ["latin.py", "train.py", "wrong.py", "x/e.py"]
-    assert [bool(file.trouble) for file in tree.files] == [False, False, True, False]
-    assert tree.too_large == ("huge.py",)
+    assert [file.path for file in tree.files] == ["huge.py", "latin.py", "train.py", "wrong.py", "x/e.py"]
+    assert [bool(file.trouble) for file in tree.files] == [True, False, False, True, False]
+    assert [file.path for file in tree.files if file.generated] == ["huge.py"]
 
 
 def test_nothing_to_examine_is_bad_input(tmp_path: Path) -> None:
