@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dldoctor.facts.source import vocabulary as words
+from dldoctor.facts.source.roles import origin
 from dldoctor.facts.source.several import Several
 from dldoctor.facts.source.values import (
     Class,
@@ -175,6 +176,8 @@ class Expressions(Several):
             owner.mark("frozen" if truth is False else "requires_grad")
             for source in owner.inputs:  # an element of model.parameters()
                 source.mark("frozen" if truth is False else "thawed")
+                if truth is not True and isinstance(source, Result) and source.inputs:
+                    origin(source.inputs[0]).mark("frozen parts")
         if target.attr == "grad":
             self.emit("zero_grad", target, owner, name="grad =")
         for each in owner.options:
