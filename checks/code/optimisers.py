@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from dldoctor import Edit, Edits, Finding, Severity, SourceTree, check
 from dldoctor.facts.source.blocks import conditions, stands_in
-from dldoctor.facts.source.events import Event
+from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import is_optimizer, origin, role
-from dldoctor.facts.source.values import Loop, Object, Parameter, Result, Value
+from dldoctor.facts.source.values import Const, Loop, Object, Parameter, Result, Value, ancestry
 
 #: schedules of transformers, which answer a scheduler
 _GIVES_SCHEDULER = ("transformers.get_", "transformers.optimization.get_", "diffusers.optimization.get_")
@@ -102,7 +102,8 @@ def _moved(event: Event, loop: Loop, later: Event) -> Edits | str:
     if event.arguments or file.indent(statement) is None or statement.end_lineno != statement.lineno:
         return words
     after = body[body.index(statement) + 1 :]
-    if not after or file.line(statement.lineno).strip() != file.segment(statement):
+    rest = file.line(statement.lineno).strip().removeprefix(file.segment(statement)).strip()
+    if not after or (rest and not rest.startswith("#")):
         return words
     target: ast.stmt | None = next((each for each in reversed(after) if later.statement is each), after[-1])
     if isinstance(after[-1], (ast.Break, ast.Continue, ast.Return, ast.Raise)) and target is after[-1]:
@@ -113,8 +114,97 @@ def _moved(event: Event, loop: Loop, later: Event) -> Edits | str:
     if end + 1 > len(file.lines):
         return words
     at = file.line_start(end + 1)
-    text = f"{file.indent(statement)}{file.segment(statement)}{file.newline}"
+    text = file.whole_lines(statement) + file.newline
     place = "the optimizer's step" if target is later.statement else "the training of the round"
     return file.fix(
         f"move it behind {place}", [file.without_line(statement), Edit(file.path, at, at, text)], safe=False
     )
+
+
+#: schedules that begin with what the optimizer was given
+_AS_GIVEN = frozenset(
+    "torch.optim.lr_scheduler." + name
+    for name in (
+        "StepLR",
+        "MultiStepLR",
+        "ExponentialLR",
+        "CosineAnnealingLR",
+        "CosineAnnealingWarmRestarts",
+        "ReduceLROnPlateau",
+        "PolynomialLR",
+    )
+)
+_ADAMS = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax")
+
+
+@check("SRC033", Severity.WARNING, since="0.1", symptoms=("Invalid learning rate: -{n}",))
+def suspicious_learning_rate(source: SourceTree, *, adam: float = 0.05, sgd: float = 1.0) -> Iterator[Finding]:
+    """A learning rate that hardly any network trains with.
+
+    Adam's steps are about as long as its rate whatever the gradient, so 0.05 and more throws every weight about; SGD
+    from 1 on mostly diverges; 0 learns nothing; torch refuses what is negative. A rate that a schedule or the
+    code itself sets later is left alone.
+
+    Fix: begin with 1e-3 for Adam and AdamW, 0.1 or 0.01 for SGD.
+    """
+    seen: set[ast.AST] = set()
+    for run in source.code.runs:
+        made = [e for e in run.of("call") if isinstance(e.answer, Object) and role(e.answer) == "optimizer"]
+        for event in made:
+            answer, node = event.answer, event.node
+            if (
+                node in seen
+                or not isinstance(answer, Object)
+                or event.starred
+                or not answer.symbol.startswith("torch.")
+            ):
+                continue
+            kind = answer.symbol.rpartition(".")[2]
+            limit = adam if kind in _ADAMS else sgd if kind == "SGD" else float("inf")
+            rate = answer.keywords.get("lr", answer.arguments[1] if len(answer.arguments) > 1 else None)
+            if not isinstance(rate, Const) or isinstance(rate.value, bool) or rate.marked("default"):
+                continue
+            if not isinstance(rate.value, (int, float)) or 0 < rate.value < limit:
+                continue
+            if rate.value >= 0 and (_set_later(run, event, answer) or not _trains_network(run, answer)):
+                continue
+            seen.add(node)
+            yield Finding(
+                event.file.place(node),
+                "a learning rate of {rate} {effect}",
+                rate=rate.value,
+                effect="is refused by torch" if rate.value < 0 else f"is {_too(rate.value)} for {kind}",
+                show=event.file.frame(node, "learning rate"),
+                fix=f"begin with {'0.1 or 0.01' if kind == 'SGD' else '1e-3'}",
+            )
+
+
+def _too(rate: float) -> str:
+    return "nothing at all" if rate == 0 else "far too much"
+
+
+def _set_later(run: Run, made: Event, optimizer: Object) -> bool:
+    """Whether a schedule, or code in sight or out of it, may set another rate before the first step."""
+    if "param_groups" in made.file.text or optimizer.marked("escapes", "seen outside"):
+        return True
+    for event in run.of("call", "opaque", "method"):
+        given = (*event.arguments, *event.keywords.values())
+        if not any(optimizer in (origin(o) for o in each.options) for each in given):
+            continue
+        if event.kind == "method" and event.name in ("step", "unscale_", "load_state_dict", "scale"):
+            continue
+        if event.name not in _AS_GIVEN:
+            return True
+    return any("Lambda" in e.name or "Warm" in e.name or "warmup" in e.name for e in run.of("call"))
+
+
+def _trains_network(run: Run, optimizer: Object) -> bool:
+    """Whether the optimizer steps in a loop, over the weights of a network with more than one layer."""
+    if not any(e.loop is not None and origin(e.value) is optimizer for e in run.of("step")):
+        return False
+    for part in ancestry(optimizer.arguments[0], 20) if optimizer.arguments else ():
+        if isinstance(part, Result) and part.made_by == ".parameters":
+            base = origin(part.inputs[0])
+            if role(base) == "module" and not (isinstance(base, Object) and base.symbol == "torch.nn.Linear"):
+                return True
+    return False

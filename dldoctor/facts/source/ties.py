@@ -20,9 +20,7 @@ def way_back(value: Value, limit: int = 400) -> Iterator[Value]:
         if isinstance(current, Result) and (current.grad is False or current.made_by in words.GRAPHLESS):
             continue
         yield current
-        inside = (current.attrs or {}).get("answer") if isinstance(current, Result) else None
-        more = (*current.inputs, *(current.options if isinstance(current, Either) else ()))
-        for each in (*more, inside) if inside is not None else more:
+        for each in (*current.inputs, *(current.options if isinstance(current, Either) else ())):
             if id(each) not in seen:
                 seen.add(id(each))
                 waiting.append(each)
