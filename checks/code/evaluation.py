@@ -6,11 +6,15 @@ import ast
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
-from dldoctor.facts.source.blocks import leaves, stands_in
-from dldoctor.facts.source.code import enclosing
+from dldoctor.facts.source.blocks import conditions, innermost_loop, leaves, stands_in
+from dldoctor.facts.source.code import TrainingCode, enclosing
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import is_module, knows_modes, origin
+from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Loop, Value
+
+#: show or hand on a number, and change nothing
+_SHOWS = ("print", "write", "info", "debug", "set_postfix", "set_description", "set_postfix_str", "update", "log")
 
 
 @check("SRC007", Severity.ERROR, since="0.1")
@@ -118,3 +122,104 @@ def _stuck(forward: Event, switch: Event) -> Finding:
         ),
         fix=f"call {ast.unparse(trained)}.train() before each round of training",
     )
+
+
+@check("SRC058", Severity.WARNING, since="0.1")
+def last_batch_metric(source: SourceTree) -> Iterator[Finding]:
+    """An evaluation reports its last batch alone.
+
+    The metric is set anew by every batch and read after the loop: what is printed, returned or compared is the value
+    of the last batch, often the smallest one.
+
+    Fix: add up over the batches, and divide after the loop.
+    """
+    seen: set[ast.AST] = set()
+    for run in source.code.runs:
+        loops = {id(loop): loop for loop in _evaluations(source.code, run)}
+        for loop in loops.values():
+            if not isinstance(loop.node, ast.For) or any(
+                isinstance(n, (ast.Break, ast.Return)) for n in ast.walk(loop.node)
+            ):
+                continue
+            for statement, name in _metrics(run, loop):
+                use = _read_after(loop, statement, name)
+                if statement in seen or use is None:
+                    continue
+                seen.add(statement)
+                file = loop.file
+                yield Finding(
+                    file.place(statement),
+                    "{metric} is set anew by every batch, and read after the loop",
+                    metric=name,
+                    show=(
+                        file.frame(statement, "only the last batch is left"),
+                        file.frame(use, "taken for the whole set"),
+                    ),
+                    fix="add up over the batches, and divide after the loop",
+                )
+
+
+def _evaluations(code: TrainingCode, run: Run) -> Iterator[Loop]:
+    for event, loop in code.evaluation_forwards(run):
+        if event.recording is False or event.mode == "eval":
+            yield loop
+
+
+def _metrics(run: Run, loop: Loop) -> Iterator[tuple[ast.Assign, str]]:
+    """Names that a loop binds, once and in every round, to a loss or to the share of hits of one batch."""
+    syntax = loop.file.syntax
+    losses = {event.node for event in run.inside(loop, "loss")}
+    for statement in ast.walk(loop.node):
+        if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1):
+            continue
+        target = statement.targets[0]
+        if not isinstance(target, ast.Name) or innermost_loop(syntax, statement) is not loop.node:
+            continue
+        if conditions(syntax, statement, loop.node) or not _is_metric(statement.value, losses):
+            continue
+        if sum(_binds(n, target.id) for n in ast.walk(loop.node)) == 1:
+            yield statement, target.id
+
+
+def _is_metric(value: ast.expr, losses: set[ast.AST]) -> bool:
+    """`criterion(...)`, with `.item()` or not, or `(a == b).float().mean()`."""
+    methods = []
+    while value not in losses:
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+            methods.append(value.func.attr)
+            value = value.func.value
+        elif isinstance(value, ast.Compare):
+            return "mean" in methods and isinstance(value.ops[0], ast.Eq)
+        else:
+            return False
+    return set(methods) <= {"item", "cpu", "detach", "mean"}
+
+
+def _read_after(loop: Loop, statement: ast.Assign, name: str) -> ast.AST | None:
+    """Where a name is read behind a loop, if the loop itself does nothing but show it."""
+    syntax, node = loop.file.syntax, loop.node
+    home = syntax.function(statement)
+    first: ast.Name | None = None
+    for use in syntax.of(ast.Name):
+        if use.id != name or syntax.function(use) is not home or use is statement.targets[0]:
+            continue
+        if stands_in(syntax, use, node):
+            if not _is_shown(loop.file, use):
+                return None
+        elif use.lineno > (node.end_lineno or 0):  # type: ignore[attr-defined]  # a loop has an end
+            if first is None and not isinstance(use.ctx, ast.Load):
+                return None
+            first = first or use
+    return syntax.statement(first) if first is not None else None
+
+
+def _is_shown(file: SourceFile, use: ast.AST) -> bool:
+    statement = file.syntax.statement(use)
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    if not isinstance(call, ast.Call):
+        return False
+    return getattr(call.func, "attr", getattr(call.func, "id", "")) in _SHOWS
+
+
+def _binds(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)

@@ -364,7 +364,9 @@ class Calls(Methods):
 
 
 def _given(arguments: tuple[Value, ...], keywords: dict[str, Value]) -> dict[int | str, Value]:
-    return {**dict(enumerate(arguments)), **keywords}
+    found: dict[int | str, Value] = dict(enumerate(arguments))
+    found.update(keywords)
+    return found
 
 
 def _matters(value: Value) -> bool:
