@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dldoctor.facts.source import vocabulary as words
+from dldoctor.facts.source.roles import origin, role
 from dldoctor.facts.source.several import Several
 from dldoctor.facts.source.values import (
     Class,
@@ -191,8 +192,12 @@ class Expressions(Several):
             owner.mark("frozen" if truth is False else "requires_grad")
             for source in owner.inputs:  # an element of model.parameters()
                 source.mark("frozen" if truth is False else "thawed")
+                if truth is not True and isinstance(source, Result) and source.inputs:
+                    origin(source.inputs[0]).mark("frozen parts")
         if target.attr == "grad":
             self.emit("zero_grad", target, owner, name="grad =")
+        if role(value) == "module" and not (self.function is not None and self.function.name == "__init__"):
+            self.emit("replace", target, owner, name=target.attr, arguments=(value,))
         for each in owner.options:
             if isinstance(each, Symbol):
                 self.emit("setattr", target, value, name=f"{each.name}.{target.attr}")
@@ -204,6 +209,8 @@ class Expressions(Several):
 
     def _bind_item(self, target: ast.Subscript, value: Value) -> None:
         owner, key = self.evaluate(target.value), self.evaluate(target.slice)
+        if role(value) == "module" and isinstance(owner, Parameter):
+            self.emit("replace", target, owner, arguments=(value,))
         if isinstance(owner, Symbol):
             self.emit("setitem", target, value, name=owner.name, arguments=(key,))
         for each in owner.options:
@@ -247,7 +254,9 @@ class Expressions(Several):
             return self.result("builtins.int", (), node)
         if isinstance(value, Result) and value.made_by == "enumerate":
             return self.element(value.inputs[0], node)
-        if isinstance(value, Result) and value.made_by in ("data", "loss", "forward"):
+        if isinstance(value, Result) and value.made_by == "data":
+            return self.result("data", (value,), node)
+        if isinstance(value, Result) and value.made_by in ("loss", "forward"):
             return (
                 self.result(value.made_by, value.inputs, node, value.callee)
                 if value.made_by != "forward"
