@@ -15,22 +15,32 @@ def spelled(file: SourceFile, node: ast.AST, name: str) -> tuple[str, list[Edit]
         return name.removeprefix("builtins."), []
     base = node.value if isinstance(node, ast.Attribute) else None
     while base is not None:
-        known = file.syntax.name(base)
-        if known and name.startswith(known + "."):
-            return file.segment(base) + name[len(known) :], []
+        meant = file.syntax.name(base)
+        if meant and name.startswith(meant + "."):
+            return file.segment(base) + name[len(meant) :], []
         base = base.value if isinstance(base, ast.Attribute) else None
-    for statement in _module_level(file):
-        for alias in statement.names:
-            if isinstance(statement, ast.Import):
-                known, bound = alias.name, alias.asname or alias.name
-                known, bound = (known, bound) if alias.asname or "." not in known else (known.partition(".")[0],) * 2
-            else:
-                known, bound = f"{statement.module}.{alias.name}", alias.asname or alias.name
-            known = canonical(known)
-            if name.startswith(known + ".") and _bound_once(file, bound):
-                return bound + name[len(known) :], []
+    known = [
+        (known, bound)
+        for statement in _module_level(file)
+        for alias in statement.names
+        for known, bound in (_meaning(statement, alias),)
+        if name.startswith(known + ".") and _bound_once(file, bound)
+    ]
+    if known:
+        longest, bound = max(known, key=lambda pair: len(pair[0]))
+        return bound + name[len(longest) :], []
     root = name.partition(".")[0] if name.count(".") else name
     return name, [import_line(file, f"import {root if root != 'collections' else name}")]
+
+
+def _meaning(statement: ast.Import | ast.ImportFrom, alias: ast.alias) -> tuple[str, str]:
+    """What an import makes a name mean, and that name."""
+    if isinstance(statement, ast.ImportFrom):
+        return canonical(f"{statement.module}.{alias.name}"), alias.asname or alias.name
+    if alias.asname:
+        return canonical(alias.name), alias.asname
+    root = alias.name.partition(".")[0]
+    return root, root
 
 
 def _module_level(file: SourceFile) -> list[ast.Import | ast.ImportFrom]:
