@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.project import Project
@@ -50,26 +50,33 @@ class TrainingCode:
     # --- building --------------------------------------------------------------------------------------------
 
     def _leftovers(self, file: SourceFile, scope: Scope) -> None:
-        """Functions and methods that no caller in sight reaches, callers before the called."""
+        """Functions and methods that no caller in sight reaches, callers before the called: first those that do what
+        matters to a training, then the others as long as the allowance lasts."""
         functions = [v for v in list(scope.names.values()) if isinstance(v, Function) and v.file is file]
         classes = [v for v in list(scope.names.values()) if isinstance(v, Class) and v.file is file]
         words = Counter(re.findall(r"\w+", file.text))
-        for function in sorted(functions, key=lambda f: words[f.name] > 1):
-            if self._is_left(function):
-                self.runs.append(self._reader.read_function(function))
+        functions.sort(key=lambda f: words[f.name] > 1)
         called = set(re.findall(r"\b(?:self|cls)\.(\w+)", file.text)) if classes else set()
-        for made in classes:
-            self._methods(made, called)
+        for is_left in (self._matters, self._is_left):
+            for function in functions:
+                if is_left(function):
+                    self.runs.append(self._reader.read_function(function))
+            for made in classes:
+                self._methods(made, called, is_left)
 
     def _is_left(self, function: Function) -> bool:
+        """Whether nothing has read a function yet, and reading it is within the allowance."""
+        return function.body_of not in self._reader.reached and self._reader.spent < self._reader.allowance
+
+    def _matters(self, function: Function) -> bool:
         """Whether nothing has read a function yet, and it does what matters to a training."""
         if function.body_of in self._reader.reached or self._reader.spent > 2 * self._reader.allowance:
             return False
         return _EFFECTS.search(self.file.whole_lines(function.body_of)) is not None
 
-    def _methods(self, made: Class, called: set[str]) -> None:
+    def _methods(self, made: Class, called: set[str], is_left: Callable[[Function], bool]) -> None:
         methods = [m for m in made.members.names.values() if isinstance(m, Function)]
-        left = [m for m in methods if self._is_left(m)]
+        left = [m for m in methods if is_left(m)]
         if not left:
             return
         assert made.file is not None
@@ -77,7 +84,7 @@ class TrainingCode:
         thing.mark("mode")  # whoever made it may have switched its mode
         start = [m for m in methods if m.name == "__init__" and m not in left]
         for method in start + sorted(left, key=lambda m: (m.name != "__init__", m.name in called)):
-            if self._is_left(method) or method.name == "__init__":
+            if is_left(method) or method.name == "__init__":
                 self.runs.append(self._reader.read_function(method, thing))
 
     # --- asking ----------------------------------------------------------------------------------------------
