@@ -20,6 +20,8 @@ from dldoctor.workers import ask_all
 _WORTH = 400_000
 #: parts handed to a worker at once: neighbours, which import the same files
 _STEP = 12
+#: objects made and not let go before it is worth looking for garbage
+_UNCOLLECTED = 200_000
 #: seconds that one part may take
 _LIMIT = 300.0
 
@@ -54,8 +56,9 @@ def collecting_between() -> Iterator[Callable[[], object]]:
     gc.disable()
 
     def between() -> None:
-        gc.collect()
-        gc.freeze()
+        if gc.get_count()[0] > _UNCOLLECTED:
+            gc.collect()
+            gc.freeze()
 
     try:
         yield between

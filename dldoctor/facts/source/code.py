@@ -15,12 +15,14 @@ from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Class, Function, Loop, Object, Result, Scope, ancestry
 
 #: statements that may be read for a file, and for each of its lines, before functions are read but once per entry;
-#: twice as many end the reading
-_ALLOWANCE, _ALLOWANCE_PER_LINE = 2_000, 2
+#: twice as many end the reading. First for a file that trains, then for one that only has some of the words
+_ALLOWANCE = {True: (3_000, 2.0), False: (150, 0.2)}
 #: a file without one of these words has no training code, and is read only when another file imports it
 _TRAINING_WORDS = ("torch", "numpy", "lightning", "accelerate")
 
-#: a file without one of these only defines things: its functions are read when something calls them
+#: a file with one of these trains or evaluates
+_TRAINS = re.compile(r"backward\(|zero_grad|\.step\(|no_grad|inference_mode|\.eval\(\)|DataLoader")
+#: a file without one of these only defines things: it is read when another one uses them
 _EFFECTS = re.compile(
     r"backward\(|zero_grad|\.step\(|no_grad|inference_mode|[lL]oss\b|cross_entropy|from_numpy|as_tensor|"
     r"to_tensor|ToTensor|torch\.tensor|torch\.load|CUDA_VISIBLE|\.eval\(\)|[Ss]oftmax"
@@ -40,12 +42,15 @@ class TrainingCode:
         tree = file.tree
         if not isinstance(tree, ast.Module) or not any(word in file.text for word in _TRAINING_WORDS):
             return
+        self._trains = _TRAINS.search(file.text) is not None
+        if not self._trains and not _EFFECTS.search(file.text):
+            return
         self._reader = Reader(project)
-        self._reader.allowance = _ALLOWANCE + file.text.count("\n") * _ALLOWANCE_PER_LINE
+        fixed, each = _ALLOWANCE[self._trains]
+        self._reader.allowance = fixed + int(file.text.count("\n") * each)
         run, scope = self._reader.read_module(file, tree)
         self.runs.append(run)
-        if _EFFECTS.search(file.text):
-            self._leftovers(file, scope)
+        self._leftovers(file, scope)
 
     # --- building --------------------------------------------------------------------------------------------
 
@@ -57,7 +62,7 @@ class TrainingCode:
         words = Counter(re.findall(r"\w+", file.text))
         functions.sort(key=lambda f: words[f.name] > 1)
         called = set(re.findall(r"\b(?:self|cls)\.(\w+)", file.text)) if classes else set()
-        for is_left in (self._matters, self._is_left):
+        for is_left in (self._matters, self._is_left) if self._trains else (self._matters,):
             for function in functions:
                 if is_left(function):
                     self.runs.append(self._reader.read_function(function))

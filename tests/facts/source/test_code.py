@@ -11,7 +11,8 @@ from dldoctor.facts.source.values import Either, Object
 
 
 def read(text: str, **others: str) -> TrainingCode:
-    files = [SourceFile("main.py", text), *(SourceFile(f"{name}.py", other) for name, other in others.items())]
+    trains = f"{text}\n# a word that training files have: no_grad"
+    files = [SourceFile("main.py", trains), *(SourceFile(f"{name}.py", other) for name, other in others.items())]
     return TrainingCode(files[0], Project(files))
 
 
