@@ -16,7 +16,7 @@ from dldoctor.facts.source.values import Class, Function, Loop, Object, Result, 
 
 #: statements that may be read for a file, and for each of its lines, before functions are read but once per entry;
 #: twice as many end the reading. First for a file that trains, then for one that only has some of the words
-_ALLOWANCE = {True: (3_000, 2.0), False: (150, 0.2)}
+_ALLOWANCE = {True: (1_500, 0.7), False: (150, 0.2)}
 #: a file without one of these words has no training code, and is read only when another file imports it
 _TRAINING_WORDS = ("torch", "numpy", "lightning", "accelerate")
 
