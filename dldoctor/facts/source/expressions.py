@@ -33,6 +33,7 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Is: operator.is_,
     ast.IsNot: operator.is_not,
 }
+_ORDERS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 
 class Expressions(Several):
@@ -288,6 +289,8 @@ class Expressions(Several):
                     return Const(bool(decide(left.value, right.value)), node, self.file, self.loop)
                 except TypeError:
                     pass
+        if self.loop is not None and type(self.statement) is ast.If and type(node.ops[0]) in _ORDERS:
+            self.emit("compare", node, left, arguments=tuple(rights))
         return self.result("compare", (left, *rights), node)
 
     def _boolean(self, node: ast.BoolOp) -> Value:
