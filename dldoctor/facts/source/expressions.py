@@ -181,6 +181,8 @@ class Expressions(Several):
                     origin(source.inputs[0]).mark("frozen parts")
         if target.attr == "grad":
             self.emit("zero_grad", target, owner, name="grad =")
+        if owner.marked("mode") and role(owner) == "module" and role(value) == "module":
+            value.mark("mode")  # a part has the mode of the whole, which its caller may have switched
         if role(value) == "module" and not (self.function is not None and self.function.name == "__init__"):
             self.emit("replace", target, owner, name=target.attr, arguments=(value,))
         for each in owner.options:
