@@ -181,7 +181,7 @@ class Expressions(Several):
                     origin(source.inputs[0]).mark("frozen parts")
         if target.attr == "grad":
             self.emit("zero_grad", target, owner, name="grad =")
-        if owner.marked("mode") and role(owner) == "module" and role(value) == "module":
+        if owner.marked("mode") and role(value) == "module" and _may_be_network(owner):
             value.mark("mode")  # a part has the mode of the whole, which its caller may have switched
         if role(value) == "module" and not (self.function is not None and self.function.name == "__init__"):
             self.emit("replace", target, owner, name=target.attr, arguments=(value,))
@@ -326,6 +326,8 @@ class Expressions(Several):
                 return value
         if isinstance(value, Symbol):
             return Symbol(f"{value.name}[]", node, self.file)
+        if isinstance(value, Class):
+            return value  # a generic class with its types
         if isinstance(key, Const) and isinstance(key.value, str) and isinstance(value, (Parameter, Object, Result)):
             slot = f"[{key.value}]"
             if value.attrs is None:
@@ -378,3 +380,11 @@ class Expressions(Several):
         if isinstance(target, ast.Name):
             return self.scope.lookup(target.id)
         return self.evaluate(target)
+
+
+def _may_be_network(owner: Value) -> bool:
+    """Whether an object is a network, or derives from something out of sight that may be one."""
+    if not (isinstance(owner, Object) and isinstance(owner.kind, Class)):
+        return False
+    plain = ("builtins.", "abc.", "typing.", "dataclasses.")
+    return not owner.kind.in_sight or any(not base.startswith(plain) for base in owner.kind.outer_bases)
