@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
@@ -14,6 +15,29 @@ from dldoctor.facts.source.values import Object, Value
 
 #: what is done with a tensor and with nothing that can be called
 _OF_TENSORS = (".backward", ".item", ".detach", ".cpu", ".numpy", ".argmax")
+
+#: builtins that answer something which can't be called
+_NUMBERS = frozenset(
+    (
+        "sum",
+        "max",
+        "min",
+        "len",
+        "abs",
+        "round",
+        "input",
+        "sorted",
+        "list",
+        "tuple",
+        "dict",
+        "set",
+        "str",
+        "int",
+        "float",
+        "bool",
+    )
+)
+_OWN_NAME = re.compile(rf"\b({'|'.join(sorted(_NUMBERS))})\s*=\s*\1\s*\(")
 
 
 @check(
@@ -52,7 +76,7 @@ def overwritten_callable(source: SourceTree) -> Iterator[Finding]:
         seen.add(statement)
         yield _finding(event.file, statement, target)
     for file in source.files:
-        for statement in _builtins(file):
+        for statement in _builtins(file) if _OWN_NAME.search(file.text) else ():
             if statement not in seen:
                 seen.add(statement)
                 yield _finding(file, statement, statement.targets[0])
@@ -132,26 +156,3 @@ def _builtins(file: SourceFile) -> Iterator[ast.Assign]:
             stores = [n for n in syntax.of(ast.Name) if n.id == target.id and isinstance(n.ctx, ast.Store)]
             if len(stores) == 1 and isinstance(syntax.scope(statement), ast.Module):
                 yield statement
-
-
-#: builtins that answer something which can't be called
-_NUMBERS = frozenset(
-    (
-        "sum",
-        "max",
-        "min",
-        "len",
-        "abs",
-        "round",
-        "input",
-        "sorted",
-        "list",
-        "tuple",
-        "dict",
-        "set",
-        "str",
-        "int",
-        "float",
-        "bool",
-    )
-)

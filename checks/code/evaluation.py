@@ -9,9 +9,9 @@ from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.blocks import conditions, innermost_loop, leaves, stands_in
 from dldoctor.facts.source.code import TrainingCode, enclosing
 from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import is_module, knows_modes, origin
+from dldoctor.facts.source.roles import is_module, knows_modes, origin, role
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Loop, Value
+from dldoctor.facts.source.values import Const, Loop, Object, Value, ancestry
 
 #: show or hand on a number, and change nothing
 _SHOWS = ("print", "write", "info", "debug", "set_postfix", "set_description", "set_postfix_str", "update", "log")
@@ -223,3 +223,62 @@ def _is_shown(file: SourceFile, use: ast.AST) -> bool:
 
 def _binds(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
+
+
+@check("SRC063", Severity.WARNING, since="0.1")
+def test_set_selection(source: SourceTree) -> Iterator[Finding]:
+    """The best network is chosen on the test set.
+
+    Among many epochs one is best on the test set by luck too; its number says nothing any more of pictures that the
+    choice hasn't seen.
+
+    Fix: split a validation set off the training set, choose by that, and look at the test set once.
+    """
+    seen: set[ast.AST] = set()
+    for run in source.code.runs:
+        for event in run.of("compare"):
+            statement = event.statement
+            if not isinstance(statement, ast.If) or statement in seen or not _keeps_best(statement, event.node):
+                continue
+            test_set = _test_set([event.value, *event.arguments])
+            if test_set is None or test_set.node is None or test_set.file is None:
+                continue
+            seen.add(statement)
+            file = event.file
+            yield Finding(
+                file.place(event.node),
+                "keeps the network that is best on the test set",
+                show=(file.frame(event.node, "chosen here"), test_set.file.frame(test_set.node, "the test set")),
+                fix="split a validation set off the training set and choose by that",
+            )
+
+
+def _keeps_best(statement: ast.If, compare: ast.AST) -> bool:
+    """Whether an `if` remembers one side of its comparison and saves the network."""
+    if not isinstance(compare, ast.Compare) or len(compare.comparators) != 1:
+        return False
+    sides = {ast.unparse(compare.left), ast.unparse(compare.comparators[0])}
+    inside = [each for part in statement.body for each in ast.walk(part)]
+    kept = any(
+        isinstance(each, ast.Assign) and {ast.unparse(each.targets[0]), ast.unparse(each.value)} == sides
+        for each in inside
+    )
+    saved = any(isinstance(each, ast.Attribute) and each.attr in ("state_dict", "save") for each in inside)
+    return kept and saved
+
+
+def _test_set(values: list[Value]) -> Object | None:
+    """The data set that a metric was measured on, where it is one that its makers call the test set."""
+    found: list[Object] = []
+    for value in values:
+        for part in ancestry(value, 500):
+            if isinstance(part, Object) and role(part) == "loader":
+                given = part.keywords.get("dataset", part.arguments[0] if part.arguments else None)
+                if not (isinstance(given, Object) and given.symbol.startswith("torchvision.datasets.")):
+                    return None
+                train, split = given.keywords.get("train"), given.keywords.get("split")
+                is_test = isinstance(train, Const) and train.value is False
+                if not is_test and not (isinstance(split, Const) and split.value == "test"):
+                    return None
+                found.append(given)
+    return found[0] if found else None

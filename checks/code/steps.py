@@ -11,7 +11,7 @@ from dldoctor.facts.source.blocks import conditions, innermost_loop, stands_in
 from dldoctor.facts.source.code import TrainingCode
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import is_module, origin
-from dldoctor.facts.source.values import Loop, Result, ancestry
+from dldoctor.facts.source.values import Loop, Result, Value, ancestry
 
 _EMPTIES = ("torch.cuda.empty_cache", "torch.cuda.memory.empty_cache", "torch.accelerator.empty_cache")
 
@@ -149,4 +149,51 @@ def _made_in(loop: ast.AST, name: str, apart: ast.stmt) -> bool:
         isinstance(each, ast.expr) and isinstance(getattr(each, "ctx", None), ast.Store) and ast.unparse(each) == name
         for each in ast.walk(loop)
         if not any(each is target for target in getattr(apart, "targets", ()))
+    )
+
+
+_WAITS = ("item", "tolist", "cpu", "numpy")
+
+
+@check("SRC044", Severity.INFO, since="0.1")
+def item_in_hot_loop(source: SourceTree, *, most: int = 2) -> Iterator[Finding]:
+    """Every step waits for the GPU several times.
+
+    `.item()`, `.cpu()` and their kin wait until all that was asked of the GPU is done; only then does the
+    processor go on to ask for more. One wait per step does little harm, several leave the GPU idle.
+
+    Fix: keep running sums as tensors (`total += loss.detach()`), and read them once every hundred steps.
+    """
+    seen: set[ast.AST] = set()
+    for run in source.code.runs:
+        for loop in {id(e.loop): e.loop for e in run.of("backward") if e.loop is not None}.values():
+            if loop.node in seen or "cuda" not in loop.file.text:
+                continue
+            waits = {e.node: e for e in run.of("method") if e.loop is loop and _waits(e) and _every_round(e, loop)}
+            if len(waits) <= most:
+                continue
+            seen.add(loop.node)
+            events = sorted(waits.values(), key=lambda e: e.node.lineno)  # type: ignore[attr-defined]  # calls have a place
+            yield Finding(
+                loop.file.place(events[0].node),
+                "the first of {n} places where every step waits for the GPU",
+                n=len(events),
+                show=[loop.file.frame(e.node, "waits") for e in events[:4]],
+                fix="keep sums as tensors with detach(), and read them once in many steps",
+            )
+
+
+def _waits(event: Event) -> bool:
+    """Whether a method brings something that a network answered from the GPU, as the first of a chain."""
+    if event.name not in _WAITS or event.arguments:
+        return False
+    chain = event.value
+    if isinstance(chain, Result) and chain.made_by.removeprefix(".") in _WAITS:
+        return False
+    return any(_is_answer(each) for each in ancestry(chain, 60))
+
+
+def _is_answer(value: Value) -> bool:
+    return isinstance(value, Result) and (
+        value.made_by == "forward" or (value.callee is not None and is_module(value.callee))
     )

@@ -29,6 +29,8 @@ from dldoctor.facts.source.values import (
 #: calls inside calls that are followed, and how often one function is read: in a module, and in an entry whose caller
 #: is out of sight, where less is known
 _FOLLOWED = {False: (12, 6), True: (5, 2)}
+#: values that are made anew for one answer of a function that is not read again
+_MOST_ANEW = 40
 
 
 @dataclass(slots=True, eq=False)
@@ -190,18 +192,22 @@ class Calls(Methods):
         return given
 
     def _once_more(self, value: Value, instead: dict[int, Value], depth: int) -> Value:
-        """What a function answers, with other arguments than those that it was read with."""
+        """What a function answers, with other arguments than those that it was read with; `instead` grows by what
+        was made anew, so that nothing is made twice."""
         if (other := instead.get(id(value))) is not None:
             return other
-        if isinstance(value, Either):
-            return either(*(self._once_more(option, instead, depth - 1) for option in value.options))
-        if not isinstance(value, Result) or depth == 0:
+        if depth == 0 or len(instead) > _MOST_ANEW or not isinstance(value, (Either, Result)):
             return value
         inputs = tuple(self._once_more(each, instead, depth - 1) for each in value.inputs)
-        if inputs == value.inputs and value.made_by not in ("forward", "call", "loss"):
-            return value
-        made = Result(value.made_by, inputs, value.node, value.file, self.loop, self.grad, value.callee, value.function)
-        made.attrs = value.attrs
+        made: Value = value
+        if isinstance(value, Either):
+            made = value if inputs == value.inputs else either(*inputs)
+        elif inputs != value.inputs or value.made_by in ("forward", "call", "loss"):
+            made = Result(
+                value.made_by, inputs, value.node, value.file, self.loop, self.grad, value.callee, value.function
+            )
+            made.attrs = value.attrs
+        instead[id(value)] = made
         return made
 
     def _answer(self, function: Function, frame: Frame, node: ast.AST) -> Value:

@@ -34,6 +34,7 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Is: operator.is_,
     ast.IsNot: operator.is_not,
 }
+_ORDERS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 
 class Expressions(Several):
@@ -196,6 +197,8 @@ class Expressions(Several):
                     origin(source.inputs[0]).mark("frozen parts")
         if target.attr == "grad":
             self.emit("zero_grad", target, owner, name="grad =")
+        if owner.marked("mode") and role(value) == "module" and _may_be_network(owner):
+            value.mark("mode")  # a part has the mode of the whole, which its caller may have switched
         if role(value) == "module" and not (self.function is not None and self.function.name == "__init__"):
             self.emit("replace", target, owner, name=target.attr, arguments=(value,))
         for each in owner.options:
@@ -304,6 +307,8 @@ class Expressions(Several):
                     return Const(bool(decide(left.value, right.value)), node, self.file, self.loop)
                 except TypeError:
                     pass
+        if self.loop is not None and type(self.statement) is ast.If and type(node.ops[0]) in _ORDERS:
+            self.emit("compare", node, left, arguments=tuple(rights))
         return self.result("compare", (left, *rights), node)
 
     def _boolean(self, node: ast.BoolOp) -> Value:
@@ -337,6 +342,8 @@ class Expressions(Several):
                 return value
         if isinstance(value, Symbol):
             return Symbol(f"{value.name}[]", node, self.file)
+        if isinstance(value, Class):
+            return value  # a generic class with its types
         if isinstance(key, Const) and isinstance(key.value, str) and isinstance(value, (Parameter, Object, Result)):
             slot = f"[{key.value}]"
             if value.attrs is None:
@@ -389,3 +396,11 @@ class Expressions(Several):
         if isinstance(target, ast.Name):
             return self.scope.lookup(target.id)
         return self.evaluate(target)
+
+
+def _may_be_network(owner: Value) -> bool:
+    """Whether an object is a network, or derives from something out of sight that may be one."""
+    if not (isinstance(owner, Object) and isinstance(owner.kind, Class)):
+        return False
+    plain = ("builtins.", "abc.", "typing.", "dataclasses.")
+    return not owner.kind.in_sight or any(not base.startswith(plain) for base in owner.kind.outer_bases)

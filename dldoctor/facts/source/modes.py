@@ -84,9 +84,9 @@ class Modes(Expressions):
 
     def first_mode(self, module: Value) -> str | None:
         """The mode a module has when it was just made."""
-        if isinstance(module, Object):
+        if isinstance(module, Object) and not module.marked("mode"):
             if isinstance(module.kind, Class):
-                return "train" if module.kind.in_sight and not module.marked("mode") else None
+                return "train" if module.kind.in_sight else None
             if module.kind.startswith("torch.nn.") or module.kind.startswith(
                 ("torchvision.models.", "timm.", "segmentation_models")
             ):
