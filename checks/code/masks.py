@@ -53,9 +53,9 @@ def _mixing(syntax: Syntax) -> Iterator[tuple[ast.Call, str, str]]:
         if known is not None and known.axes == "HWC":
             continue  # whole numbers of colours, to calculate with
         if chosen is None or syntax.name(chosen) in ("cv2.INTER_LINEAR", "cv2.INTER_CUBIC", "cv2.INTER_AREA"):
-            yield call, "bilinear is the default" if chosen is None else "a filter", "interpolation=cv2.INTER_NEAREST"
+            yield call, _said(syntax, chosen, "bilinear"), "interpolation=cv2.INTER_NEAREST"
     for call in syntax.calls(*_FUNCTIONAL):
-        if argument(call, 2, "interpolation") is None:
+        if argument(call, 2, "interpolation") is None and call.args and _can_mix(syntax, call.args[0]):
             yield call, "bilinear is the default", "interpolation=InterpolationMode.NEAREST"
     for call in syntax.method_calls("resize"):
         if not isinstance(call.func, ast.Attribute) or syntax.name(call.func):
@@ -63,16 +63,27 @@ def _mixing(syntax: Syntax) -> Iterator[tuple[ast.Call, str, str]]:
         chosen = argument(call, 1, "resample")
         known = picture(syntax, call.func.value)
         mixes = chosen is None or syntax.name(chosen).endswith((".BILINEAR", ".BICUBIC", ".LANCZOS"))
-        # pictures with a palette are never mixed, and of an opened file the mode isn't known
         if mixes and known is not None and known.library == "pil" and known.colour == "grey":
-            said = "bicubic is the default" if chosen is None else "a filter"
-            yield call, said, "resize(size, Image.Resampling.NEAREST)"
+            yield call, _said(syntax, chosen, "bicubic"), "resize(size, Image.Resampling.NEAREST)"
     for resize in syntax.calls(*_RESIZES):
         if argument(resize, 1, "interpolation") is None:
             yield from (
                 (call, "Resize is bilinear", "Resize(size, InterpolationMode.NEAREST)")
                 for call in _applied(syntax, resize)
+                if _can_mix(syntax, call.args[0])
             )
+
+
+def _said(syntax: Syntax, chosen: ast.expr | None, default: str) -> str:
+    """The filter of a call, in words."""
+    return f"{default} is the default" if chosen is None else f"with {syntax.name(chosen).rpartition('.')[2]}"
+
+
+def _can_mix(syntax: Syntax, node: ast.expr) -> bool:
+    """Whether a filter works on a picture: one with a palette is always resized to the nearest, and whether an opened
+    file has one isn't known."""
+    known = picture(syntax, node)
+    return known is not None and (known.library == "torch" or known.colour == "grey")
 
 
 def _applied(syntax: Syntax, made: ast.Call) -> Iterator[ast.Call]:
@@ -81,7 +92,9 @@ def _applied(syntax: Syntax, made: ast.Call) -> Iterator[ast.Call]:
     compose = syntax.parent(above) if isinstance(above, ast.List) else None
     outer = compose if isinstance(compose, ast.Call) and syntax.name(compose.func) in _COMPOSE else made
     for call in syntax.of(ast.Call):
-        if len(call.args) == 1 and isinstance(call.func, (ast.Name, ast.Attribute)) and not syntax.name(call.func):
+        if len(call.args) != 1:
+            continue
+        if isinstance(call.func, (ast.Name, ast.Attribute)) and not syntax.name(call.func):
             applied = last_held(syntax, call.func) is outer
         else:
             applied = call.func is outer

@@ -91,6 +91,8 @@ def _called(syntax: Syntax, call: ast.Call, depth: int) -> Picture | None:
         return Picture("pil", kind="uint8", top=255, source=call)
     if name in _READERS:
         return Picture("numpy", source=call)
+    if name in ("torchvision.io.read_image", "torchvision.io.decode_image"):
+        return Picture("torch", "CHW", kind="uint8", top=255, source=call)
     if name:
         return _function(syntax, call, name, first, depth) if first is not None else None
     if isinstance(call.func, ast.Attribute):
