@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from dldoctor import Edits, Finding, Severity, SourceTree, check
@@ -331,3 +332,73 @@ def _own(method: ast.FunctionDef) -> list[ast.Attribute]:
 def _is_dataset(syntax: Syntax, definition: ast.ClassDef) -> bool:
     bases = [syntax.name(base) for base in definition.bases]
     return any(base.startswith(("torch.utils.data.", "torchvision.datasets.")) for base in bases)
+
+
+# --- the last batch -----------------------------------------------------------------------------------------------
+
+#: pool a picture to one value per channel before a BatchNorm
+_POOLS_BEFORE_NORM = re.compile(
+    r"torchvision\.models\.segmentation\.deeplabv3_\w+|segmentation_models_pytorch\.(DeepLabV3(Plus)?|PSPNet|PAN)"
+)
+
+
+@check(
+    "SRC013",
+    Severity.INFO,
+    since="0.1",
+    symptoms=("Expected more than 1 value per channel when training, got input size",),
+)
+def batchnorm_without_drop_last(source: SourceTree) -> Iterator[Finding]:
+    """The last batch may hold one sample, of which BatchNorm can take no statistics.
+
+    A BatchNorm of vectors, `BatchNorm1d` or one behind a pooling to 1, raises in training where the number of samples
+    leaves a rest of one, at the end of the first epoch.
+
+    Fix: `DataLoader(..., drop_last=True)` for the training.
+    """
+    if not any("DataLoader" in file.text and "backward" in file.text for file in source.files):
+        return
+    seen: set[ast.AST] = set()
+    for run in source.code.runs:
+        for event in run.of("backward"):
+            for loop in enclosing(event.loop):
+                loader = _loader(loop.iterates) if loop.iterates is not None else None
+                if loader is None or loader.node in seen or not _keeps_rest(loader) or loader.file is None:
+                    continue
+                normed = (_norms_vectors(each.value) for each in source.code.forwards(run) if each.loop in loop)
+                layer = next((each for each in normed if each), "")
+                if layer and loader.node is not None:
+                    seen.add(loader.node)
+                    yield Finding(
+                        loader.file.place(loader.node),
+                        "the last batch may hold one sample, which {layer} refuses in training",
+                        layer=layer,
+                        show=loader.file.frame(loader.node, "no drop_last"),
+                        fix="write drop_last=True",
+                    )
+
+
+def _keeps_rest(loader: Object) -> bool:
+    """Whether a loader hands out whatever is left at the end."""
+    call = loader.node
+    if not isinstance(call, ast.Call) or hides_arguments(call):
+        return False
+    given = dict(_given(call))
+    size = given.get("batch_size")
+    one = size is None or (isinstance(size, ast.Constant) and size.value in (1, None))
+    counted = isinstance(size, ast.Call)  # of `len(dataset)`
+    return not one and not counted and not given.keys() & {"drop_last", "batch_sampler"}
+
+
+def _norms_vectors(network: Value) -> str:
+    """The layer of a network that takes statistics of vectors."""
+    base = origin(network)
+    if not isinstance(base, Object):
+        return ""
+    if isinstance(base.kind, Class):
+        named = (part.attr for part in ast.walk(base.kind.definition) if isinstance(part, ast.Attribute))
+        return "BatchNorm1d" if "BatchNorm1d" in named else ""
+    if _POOLS_BEFORE_NORM.fullmatch(base.symbol):
+        return f"the BatchNorm of {base.symbol.rpartition('.')[2]}"
+    parts = [each.symbol for each in base.arguments if isinstance(each, Object)]
+    return "BatchNorm1d" if base.symbol == "torch.nn.Sequential" and "torch.nn.BatchNorm1d" in parts else ""

@@ -291,6 +291,8 @@ def _is_strided(syntax: Syntax, node: ast.expr, depth: int) -> bool:
 def _joins_apart(order: list[int] | None, shape: Sequence[ast.expr]) -> bool:
     """Whether every way to cut turned axes into this many joins two that don't lie side by side."""
     wanted = len(shape)
+    if wanted == 1 and number(shape[0]) != -1:
+        return False  # a type of the same bits, perhaps
     if order is None:  # axes 1 and 2 exchanged among three or more: 0 | 2 | 1 lie apart
         return wanted == 1 or (wanted == 2 and number(shape[0]) != -1)
     count = len(order)
