@@ -118,11 +118,11 @@ def _is_pure(name: str, call: ast.Call) -> bool:
     changing = {"out", "inplace", "dst"}
     if name not in _FUNCTIONS or hides_arguments(call) or any(each.arg in changing for each in call.keywords):
         return False
-    return bool(call.args) and not (name.startswith("cv2.") and len(call.args) > _CV2_RETURNS.get(name, 2))
+    return 0 < len(call.args) <= _BEFORE_OUTPUT.get(name, 2 if name.startswith("cv2.") else len(call.args))
 
 
-#: the most arguments that these take before the one that they write into
-_CV2_RETURNS = {"cv2.GaussianBlur": 3, "cv2.copyMakeBorder": 6}
+#: how many arguments these take before the one that they write into
+_BEFORE_OUTPUT = {"cv2.GaussianBlur": 3, "cv2.copyMakeBorder": 6, "numpy.clip": 3, "numpy.concatenate": 2}
 _LAST = {name.rpartition(".")[2] for name in (*_FUNCTIONS, *_CONTEXTS)}
 
 

@@ -67,15 +67,19 @@ def _reset_between(syntax: Syntax, first: ast.Call, second: ast.Call) -> bool:
 
 def _reordered(syntax: Syntax) -> Iterator[tuple[ast.Name, ast.Name, ast.Call, ast.Call]]:
     """Pairs of arrays that are indexed with different orders."""
-    found: list[tuple[ast.AST | None, ast.Name, ast.Call]] = []
+    found: list[tuple[ast.Subscript, ast.Name, ast.Call]] = []
     for subscript in syntax.of(ast.Subscript):
         if isinstance(subscript.value, ast.Name) and isinstance(subscript.slice, (ast.Name, ast.Call)):
             order = last_held(syntax, subscript.slice)
             if isinstance(order, ast.Call) and syntax.name(order.func) in _ORDERS and not order.keywords:
-                found.append((syntax.function(subscript), subscript.value, order))
-    for (function, name, order), (other_function, other, other_order) in itertools.pairwise(found):
-        apart = function is other_function and name.id != other.id and order is not other_order
-        if apart and not _reset_between(syntax, order, other_order) and _is_labelled(name, other):
+                found.append((subscript, subscript.value, order))
+    shared = [order for _, _, order in found]
+    for (one, name, order), (two, other, other_order) in itertools.pairwise(found):
+        alone = shared.count(order) == 1 and shared.count(other_order) == 1
+        if not alone or syntax.function(one) is not syntax.function(two) or not _is_labelled(name, other):
+            continue
+        together = syntax.statement(one) is syntax.statement(two) or _is_paired(syntax, name, other)
+        if together and name.id != other.id and not _reset_between(syntax, order, other_order):
             yield name, other, order, other_order
 
 

@@ -98,8 +98,7 @@ _TAKES_WHOLE = {"gather": 2, "scatter": 2, "scatter_": 2, "scatter_add": 2, "sca
                 "scatter_reduce": 2, "scatter_reduce_": 2, "index_add": 2, "index_add_": 2}  # fmt: skip
 _TAKES_LONG = {"one_hot": 0, "take": 1, "take_along_dim": 1, "index_fill": 2, "index_fill_": 2, "index_copy": 2,
                "index_copy_": 2}  # fmt: skip
-_FUNCTIONS = {f"torch.{name}": name for name in (*_TAKES_WHOLE, *_TAKES_LONG)}
-_FUNCTIONS["torch.nn.functional.one_hot"] = "one_hot"
+_PLACES = _TAKES_WHOLE | _TAKES_LONG
 _NARROW = {"int": "int32", "short": "int16", "byte": "uint8", "char": "int8", "float": "float32", "half": "float16",
            "double": "float64"}  # fmt: skip
 _TYPES = {"int32": "int32", "int": "int32", "int16": "int16", "short": "int16", "uint8": "uint8", "int8": "int8",
@@ -130,17 +129,12 @@ def int32_index(source: SourceTree) -> Iterator[Finding]:
         if not any(name in file.text for name in ("one_hot", "gather", "scatter", "index_", "take")):
             continue
         syntax = file.syntax
-        calls = [(call, name, False) for name in _FUNCTIONS for call in syntax.calls(name)]
-        calls += [
-            (call, name, True)
-            for name in (*_TAKES_WHOLE, *_TAKES_LONG)
-            for call in syntax.method_calls(name)
-            if not syntax.name(call.func)
-        ]
-        for call, name, is_method in calls:
-            last = name.rpartition(".")[2]
-            place = (_TAKES_WHOLE | _TAKES_LONG)[last] - is_method
-            index = argument(call, place, "index") or argument(call, None, "indices") if place >= 0 else None
+        for last, call in ((name, call) for name in _PLACES for call in syntax.method_calls(name)):
+            name = syntax.name(call.func)
+            place = _PLACES[last] - (not name)
+            if place < 0 or (name and name not in (f"torch.{last}", f"torch.nn.functional.{last}")):
+                continue
+            index = argument(call, place, "index") or argument(call, None, "indices")
             kind = _narrow(syntax, index) if index is not None else ""
             if index is not None and kind and not (last in _TAKES_WHOLE and kind == "int32"):
                 yield Finding(
