@@ -91,7 +91,17 @@ def _is_labelled(one: ast.Name, other: ast.Name) -> bool:
 def _is_paired(syntax: Syntax, one: ast.Name, other: ast.Name) -> bool:
     """Whether two lists belong together: made together or used together, and more than the names says so."""
     made, used = _is_made_together(syntax, one, other), _is_used_together(syntax, one, other)
-    return (made and used) or (_is_labelled(one, other) and (made or used))
+    return (made and used) or (_is_labelled(one, other) and (made or used or _is_handed_on(syntax, one, other)))
+
+
+def _is_handed_on(syntax: Syntax, one: ast.Name, other: ast.Name) -> bool:
+    """Returned as a pair."""
+    for answer in syntax.of(ast.Return):
+        pair = answer.value.elts if isinstance(answer.value, ast.Tuple) else []
+        names = [each.id for each in pair if isinstance(each, ast.Name)]
+        if syntax.function(answer) is syntax.function(one) and sorted(names) == sorted((one.id, other.id)):
+            return True
+    return False
 
 
 def _is_made_together(syntax: Syntax, one: ast.Name, other: ast.Name) -> bool:
@@ -105,7 +115,8 @@ def _is_made_together(syntax: Syntax, one: ast.Name, other: ast.Name) -> bool:
     if {block for block in blocks[one.id] & blocks[other.id] if isinstance(block, (ast.For, ast.While))}:
         return True
     sources = [{syntax.parent(binding) for binding in reaching(syntax, name)} for name in (one, other)]
-    return any(isinstance(each, ast.Tuple) for each in sources[0] & sources[1])
+    unpacked = (syntax.parent(each) for each in sources[0] & sources[1] if isinstance(each, ast.Tuple))
+    return any(isinstance(each, ast.Assign) and isinstance(each.value, ast.Call) for each in unpacked)
 
 
 def _is_used_together(syntax: Syntax, one: ast.Name, other: ast.Name) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.pictures import number, picture
-from dldoctor.facts.source.reaching import held, last_held, read_later
+from dldoctor.facts.source.reaching import held, last_held, reaching, read_later
 from dldoctor.facts.source.syntax import Syntax, argument
 
 _WHOLE = {"int64", "long", "LongTensor"}
@@ -186,11 +186,25 @@ def _is_jpeg(syntax: Syntax, path: ast.expr, depth: int) -> bool:
     return False
 
 
+def _best(syntax: Syntax, node: ast.Name) -> ast.expr | None:
+    """The `max` whose second answer, the places, a name holds: `_, classes = torch.max(scores, 1)`."""
+    bindings = reaching(syntax, node)
+    target = syntax.parent(bindings[0]) if len(bindings) == 1 else None
+    made = syntax.parent(target) if isinstance(target, ast.Tuple) and target.elts[1:] == list(bindings) else None
+    call = made.value if isinstance(made, ast.Assign) else None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr != "max":
+        return None
+    wanted = 2 if syntax.name(call.func) == "torch.max" else 1
+    return call if len(call.args) + len(call.keywords) == wanted else None
+
+
 def _class_numbers(syntax: Syntax, node: ast.expr | ast.AugAssign, depth: int) -> ast.expr | None:
     """The argmax that a value is, with nothing computed since."""
     if depth == 0 or isinstance(node, ast.AugAssign):
         return None
     if isinstance(node, ast.Name):
+        if (best := _best(syntax, node)) is not None:
+            return best
         found = [_class_numbers(syntax, each, depth - 1) for each in held(syntax, node)]
         return found[0] if found and None not in found else None
     if isinstance(node, ast.Subscript):

@@ -88,7 +88,21 @@ def _shares(syntax: Syntax, node: ast.expr, depth: int) -> tuple[str, str]:
 
 def _is_cosine(syntax: Syntax, node: ast.expr) -> bool:
     call = _called(syntax, node)
-    return call is not None and syntax.name(call.func) == "torch.nn.functional.cosine_similarity"
+    if call is None:
+        return False
+    name = syntax.name(call.func)
+    products = ("torch.nn.functional.linear", "torch.matmul", "torch.mm")
+    return name == "torch.nn.functional.cosine_similarity" or (
+        name in products and len(call.args) == 2 and all(_is_unit(syntax, each) for each in call.args)
+    )
+
+
+def _is_unit(syntax: Syntax, node: ast.expr) -> bool:
+    """Whether vectors are of length 1, turned perhaps."""
+    call = _called(syntax, node)
+    if call is not None and isinstance(call.func, ast.Attribute) and call.func.attr in ("t", "transpose"):
+        call = _called(syntax, call.func.value)
+    return call is not None and syntax.name(call.func) == "torch.nn.functional.normalize"
 
 
 # --- types of indices ---------------------------------------------------------------------------------------------

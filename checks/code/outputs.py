@@ -179,19 +179,28 @@ def _softmax_of_one(file: SourceFile) -> Iterator[Finding]:
             flat = any(_is_layer(syntax, each, "Flatten") for each in sequence.args[:place])
             if _outputs(syntax, sequence.args[place - 1]) == 1 and _is_last(argument(step, 0, "dim"), flat):
                 yield _always_one(file, step, sequence.args[place - 1])
+    for call in syntax.of(ast.Call) if "Softmax(" in file.text else ():
+        applied = last_held(syntax, call.func) if isinstance(call.func, ast.Attribute) and len(call.args) == 1 else None
+        if isinstance(applied, ast.Call) and syntax.name(applied.func) in _SOFTMAX_LAYERS:
+            yield from _over_one(file, call, call.args[0], argument(applied, 0, "dim"))
     for call in [*syntax.calls(*_SOFTMAX), *syntax.method_calls("softmax", "log_softmax")]:
         named = syntax.name(call.func) in _SOFTMAX
         if not named and (syntax.name(call.func) or not isinstance(call.func, ast.Attribute)):
             continue
         subject = call.args[0] if named and call.args else getattr(call.func, "value", None)
-        made = last_held(syntax, subject) if subject is not None else None
-        if not isinstance(made, ast.Call) or len(made.args) != 1:
-            continue
-        layer = last_held(syntax, made.func)
-        if _outputs(syntax, layer) == 1:
-            flat = _is_flat(last_held(syntax, made.args[0]))
-            if _is_last(argument(call, 1 if named else 0, "dim"), flat):
-                yield _always_one(file, call, layer)
+        if isinstance(subject, ast.expr):
+            yield from _over_one(file, call, subject, argument(call, 1 if named else 0, "dim"))
+
+
+def _over_one(file: SourceFile, call: ast.Call, subject: ast.expr, dim: ast.expr | None) -> Iterator[Finding]:
+    """A softmax of what a layer with one output answers."""
+    syntax = file.syntax
+    made = last_held(syntax, subject)
+    if not isinstance(made, ast.Call) or len(made.args) != 1:
+        return
+    layer = last_held(syntax, made.func)
+    if _outputs(syntax, layer) == 1 and _is_last(dim, _is_flat(last_held(syntax, made.args[0]))):
+        yield _always_one(file, call, layer)
 
 
 def _always_one(file: SourceFile, call: ast.expr, layer: ast.expr) -> Finding:

@@ -294,11 +294,20 @@ def _numbers(syntax: Syntax) -> Iterator[tuple[ast.Call, str, bool]]:
             around = above if isinstance(above, ast.For) else syntax.parent(above)
             if around is not None and _is_label(syntax, around, target.elts[0].id):
                 yield listing, "the numbers of the classes", False
+    for call in syntax.calls("builtins.zip"):
+        if len(call.args) == 2 and any(_counts(syntax, each) for each in call.args):
+            for each in call.args:
+                if (listing := _listing(syntax, each)) is not None:
+                    yield listing, "the numbers of the classes", False
     for call in syntax.method_calls("index"):
         if isinstance(call.func, ast.Attribute) and len(call.args) == 1:
             listing = _listing(syntax, call.func.value)
             if listing is not None and isinstance(call.func.value, (ast.Name, ast.Attribute)):
                 yield listing, "the numbers of the classes", False
+
+
+def _counts(syntax: Syntax, node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and syntax.name(node.func) in ("builtins.range", "itertools.count")
 
 
 def _is_label(syntax: Syntax, around: ast.AST, index: str) -> bool:

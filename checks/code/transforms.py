@@ -49,12 +49,15 @@ def misordered_transforms(source: SourceTree) -> Iterator[Finding]:
     Fix: what changes the picture, then `ToTensor()`, then `Normalize(...)`, then `RandomErasing(...)`.
     """
     for file in source.files:
-        if "Compose" not in file.text:
+        if "transforms" not in file.text:
             continue
         for call in file.syntax.calls(*_COMPOSE):
             steps = last_held(file.syntax, call.args[0]) if len(call.args) == 1 else None
             if isinstance(steps, (ast.List, ast.Tuple)):
                 yield from _order(file, steps.elts)
+        for call in file.syntax.calls("torch.nn.Sequential"):
+            if any(_named(file.syntax, each)[0] for each in call.args):
+                yield from _order(file, call.args)
 
 
 def _order(file: SourceFile, steps: Sequence[ast.expr]) -> Iterator[Finding]:
@@ -149,8 +152,8 @@ def desynchronised_augmentation(source: SourceTree) -> Iterator[Finding]:
             if len(calls) < 2:
                 continue
             moving = [(call, step) for call in calls if (step := _moves(syntax, call.func)) is not None]
-            masks = [(call, step) for call, step in moving if _is_mask(call.args[0])]
-            pictures = [call for call, _ in moving if not _is_mask(call.args[0])]
+            masks = [(call, step) for call, step in moving if _is_mask(syntax, call)]
+            pictures = [call for call, _ in moving if not _is_mask(syntax, call)]
             if not masks or not pictures or any(word in file.segment(function) for word in _RESETS):
                 continue
             call, step = masks[0]
@@ -181,7 +184,11 @@ def _moves(syntax: Syntax, function: ast.expr) -> ast.expr | None:
     return made if _MOVING.fullmatch(name) else None
 
 
-def _is_mask(node: ast.expr) -> bool:
-    """Whether a name says that it is a mask; asked only of what the transform of a picture is applied to."""
-    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-    return _MASK.search(name.lower()) is not None
+def _is_mask(syntax: Syntax, call: ast.Call) -> bool:
+    """Whether a name says that a mask is transformed; asked only beside a picture that is transformed alike."""
+    above = syntax.parent(call)
+    for node in (call.args[0], above.targets[0] if isinstance(above, ast.Assign) else None):
+        name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+        if _MASK.search(name.lower()):
+            return True
+    return False
