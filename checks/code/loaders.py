@@ -15,6 +15,7 @@ from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Class, Const, Object, Result, Value, ancestry
 
 _LOADER = "torch.utils.data.DataLoader"
+_TENSORS = "torch.utils.data.TensorDataset"
 #: the places of DataLoader's arguments that may be given by position
 _SLOTS = ("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "num_workers", "collate_fn", "pin_memory",
           "drop_last")  # fmt: skip
@@ -151,6 +152,8 @@ def unshuffled_training(source: SourceTree) -> Iterator[Finding]:
             loader = _loader(loop.iterates) if loop.iterates is not None else None
             if loader is None or loader.node in seen or loader.file is None or not _is_unshuffled(loader):
                 continue
+            if loop.parent is None and _dataset_symbol(loader) == _TENSORS:
+                continue  # gone through once, in whatever order they were made
             assert isinstance(loader.node, ast.Call)
             seen.add(loader.node)
             yield Finding(
@@ -233,6 +236,11 @@ def _is_unshuffled(loader: Object) -> bool:
     return _is_by_class(dataset) or _is_indexed(dataset)
 
 
+def _dataset_symbol(loader: Object) -> str:
+    dataset = loader.arguments[0] if loader.arguments else None
+    return dataset.symbol if isinstance(dataset, Object) else ""
+
+
 def _is_by_class(dataset: Value) -> bool:
     return isinstance(dataset, Object) and dataset.symbol in (
         "torchvision.datasets.ImageFolder",
@@ -247,7 +255,7 @@ def _is_indexed(dataset: Value) -> bool:
     if isinstance(dataset.kind, Class):
         bases = dataset.kind.outer_bases
         return "torch.utils.data.IterableDataset" not in bases and dataset.kind.member("__getitem__") is not None
-    if dataset.symbol == "torch.utils.data.TensorDataset":
+    if dataset.symbol == _TENSORS:
         return True
     return dataset.symbol.startswith("torchvision.datasets.") and not dataset.symbol.endswith((".FakeData", "Kinetics"))
 
