@@ -69,7 +69,8 @@ def discarded_result(source: SourceTree) -> Iterator[Finding]:
             call = statement.value
             if not isinstance(call, ast.Call) or _is_tried(file.syntax, statement):
                 continue
-            if _drops(file, call):
+            shown = isinstance(file.syntax.parent(statement), ast.Module)  # as a notebook's cell or a tutorial does
+            if _drops(file, call) and not (shown and file.syntax.name(call.func) not in _CONTEXTS):
                 yield _finding(file, call)
             elif isinstance(call.func, ast.Attribute) and call.func.attr in _MOVES:
                 moved.add(call)
