@@ -23,7 +23,10 @@ _NEW_SHAPE: dict[str, Callable[[list[ast.expr]], bool]] = {
     "view": lambda given: len(given) > 1 or (bool(given) and number(given[0]) == -1),
     "reshape": lambda given: len(given) > 1 or (bool(given) and number(given[0]) == -1),
     "permute": lambda given: len(given) > 1 and all(map(_whole, given)),
-    "transpose": lambda given: len(given) == 2 and all(map(_whole, given)),
+    "transpose": lambda given: len(given) > 1 and all(map(_whole, given)),
+    "flatten": lambda given: len(given) == 1 and _whole(given[0]),
+    "expand": lambda given: len(given) > 1 and any(number(each) == -1 for each in given),
+    "repeat": lambda given: len(given) > 1 and all(map(_whole, given)),
     "unsqueeze": lambda given: len(given) == 1 and _whole(given[0]),
     "squeeze": lambda given: len(given) == 1 and _whole(given[0]),
     "clamp": lambda given: all(number(each) is not None for each in given),
@@ -66,7 +69,8 @@ def discarded_result(source: SourceTree) -> Iterator[Finding]:
             call = statement.value
             if not isinstance(call, ast.Call) or _is_tried(file.syntax, statement):
                 continue
-            if _drops(file, call):
+            shown = isinstance(file.syntax.parent(statement), ast.Module)  # as a notebook's cell or a tutorial does
+            if _drops(file, call) and not (shown and file.syntax.name(call.func) not in _CONTEXTS):
                 yield _finding(file, call)
             elif isinstance(call.func, ast.Attribute) and call.func.attr in _MOVES:
                 moved.add(call)
@@ -74,7 +78,7 @@ def discarded_result(source: SourceTree) -> Iterator[Finding]:
         return
     given = {id(each) for used in source.code.events("forward", "loss") for each in used.arguments}
     for used in source.code.events("opaque"):
-        if id(used.answer) in given:  # a network, since a loss takes what it answers
+        if id(used.answer) in given or used.contributes:  # a network, or a loss
             given |= {id(each) for each in used.arguments}
     for event in source.code.events("statement"):
         value, node = event.value, event.node
@@ -90,19 +94,8 @@ def _drops(file: SourceFile, call: ast.Call) -> bool:
     syntax, function = file.syntax, call.func
     if not isinstance(function, ast.Attribute):
         return isinstance(function, ast.Name) and _is_pure(syntax.name(function), call)
-    pure = _NEW_SHAPE.get(function.attr)
-    if pure is not None and not syntax.name(function):
-        shapes = call.args
-        if len(shapes) == 1 and isinstance(shapes[0], ast.Tuple):  # a list may be what a model of another kind is given
-            shapes = shapes[0].elts
-        plain = not call.keywords or (function.attr == "clamp" and {k.arg for k in call.keywords} <= {"min", "max"})
-        own = any(each.name == function.attr for each in syntax.of(ast.FunctionDef))
-        return (
-            plain
-            and pure(shapes)
-            and (bool(shapes) or bool(call.keywords) or function.attr == "contiguous")
-            and not own
-        )
+    if function.attr in _NEW_SHAPE and not syntax.name(function) and _reshapes(syntax, call, function.attr):
+        return True
     if function.attr in _PIL and not syntax.name(function):
         known = picture(syntax, function.value)
         return known is not None and known.library == "pil"
@@ -112,17 +105,29 @@ def _drops(file: SourceFile, call: ast.Call) -> bool:
     return _is_pure(name, call)
 
 
+def _reshapes(syntax: Syntax, call: ast.Call, method: str) -> bool:
+    """Whether the arguments of a method are those of a tensor's, and no class of the file has the method."""
+    given = call.args
+    if len(given) == 1 and isinstance(given[0], ast.Tuple):  # a list may be what a model of another kind is given
+        given = given[0].elts
+    named = {each.arg for each in call.keywords}
+    if named - {"min", "max"} or (named and method != "clamp") or not (given or named or method == "contiguous"):
+        return False
+    own = any(each.name == method for each in syntax.of(ast.FunctionDef))
+    return _NEW_SHAPE[method](given) and not own
+
+
 def _is_pure(name: str, call: ast.Call) -> bool:
     if name in _CONTEXTS:
         return True
     changing = {"out", "inplace", "dst"}
     if name not in _FUNCTIONS or hides_arguments(call) or any(each.arg in changing for each in call.keywords):
         return False
-    return bool(call.args) and not (name.startswith("cv2.") and len(call.args) > _CV2_RETURNS.get(name, 2))
+    return 0 < len(call.args) <= _BEFORE_OUTPUT.get(name, 2 if name.startswith("cv2.") else len(call.args))
 
 
-#: the most arguments that these take before the one that they write into
-_CV2_RETURNS = {"cv2.GaussianBlur": 3, "cv2.copyMakeBorder": 6}
+#: how many arguments these take before the one that they write into
+_BEFORE_OUTPUT = {"cv2.GaussianBlur": 3, "cv2.copyMakeBorder": 6, "numpy.clip": 3, "numpy.concatenate": 2}
 _LAST = {name.rpartition(".")[2] for name in (*_FUNCTIONS, *_CONTEXTS)}
 
 
@@ -146,7 +151,11 @@ def _is_tensor(syntax: Syntax, call: ast.Call, value: Value, given: set[int]) ->
     if isinstance(value, Result) and value.made_by in _MADE:
         return value.made_by != "forward" or id(value) in given
     receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
-    if not isinstance(value, Result) or value.made_by not in ("data", "part") or not isinstance(receiver, ast.Name):
+    if not isinstance(value, Result) or not isinstance(receiver, ast.Name):
+        return False
+    if value.made_by == "operator []":  # of a batch that is a dict
+        return id(value) in given
+    if value.made_by not in ("data", "part"):
         return False
     bindings = reaching(syntax, receiver)
     unpacked = len(bindings) == 1 and isinstance(syntax.parent(bindings[0]), (ast.Tuple, ast.List))

@@ -111,6 +111,7 @@ def _written_type(syntax: Syntax, node: ast.expr | None) -> str:
 _TAKES_RGB = ("PIL.Image.fromarray", "matplotlib.pyplot.imshow", "matplotlib.pyplot.imsave",
               "torchvision.transforms.functional.to_pil_image", "torchvision.transforms.v2.functional.to_pil_image",
               "skimage.io.imsave", "skimage.io.imshow", "imageio.imwrite", "imageio.imsave")  # fmt: skip
+_NORMALIZE = ("torchvision.transforms.functional.normalize", "torchvision.transforms.v2.functional.normalize")
 _TAKES_BGR = ("cv2.imwrite", "cv2.imshow")
 #: of ImageNet's pictures, in the order red, green, blue
 _IMAGENET_RED = 0.485
@@ -132,7 +133,8 @@ def bgr_as_rgb(source: SourceTree) -> Iterator[Finding]:
         syntax = file.syntax
         for given, taker, wanted in _takers(file):
             known = picture(syntax, given)
-            if known is None or known.library == "pil" or known.axes not in ("HWC", "CHW"):
+            normalised = known is not None and known.axes == "CHW" and known.library == "torch"
+            if known is None or known.library == "pil" or not (known.axes == "HWC" or normalised):
                 continue
             if known.colour != ("BGR" if wanted == "RGB" else "RGB"):
                 continue
@@ -168,6 +170,9 @@ def _takers(file: SourceFile) -> Iterator[tuple[ast.expr, str, str]]:
                 yield call.args[1], name, "BGR"
     if "0.485" not in file.text:
         return
+    for call in syntax.calls(*_NORMALIZE):
+        if len(call.args) > 1 and _is_imagenet(call.args[1]):
+            yield call.args[0], "the normalisation of ImageNet", "RGB"
     for call in syntax.of(ast.Call):
         given = call.args[0] if len(call.args) == 1 else argument(call, None, "image")
         if given is not None and isinstance(call.func, (ast.Name, ast.Attribute)) and _normalises(syntax, call.func):
@@ -188,9 +193,13 @@ def _normalises(syntax: Syntax, function: ast.expr) -> bool:
             return False
         if syntax.name(step.func).endswith(".Normalize"):
             mean = argument(step, 0, "mean")
-            values = mean.elts if isinstance(mean, (ast.List, ast.Tuple)) else []
-            found = bool(values) and number(values[0]) == _IMAGENET_RED
+            found = mean is not None and _is_imagenet(mean)
     return found
+
+
+def _is_imagenet(mean: ast.expr) -> bool:
+    values = mean.elts if isinstance(mean, (ast.List, ast.Tuple)) else []
+    return bool(values) and number(values[0]) == _IMAGENET_RED
 
 
 # --- the range ----------------------------------------------------------------------------------------------------
@@ -238,8 +247,9 @@ def _to_bytes(syntax: Syntax) -> Iterator[tuple[ast.Call, ast.expr]]:
     for call in syntax.method_calls("byte"):
         if isinstance(call.func, ast.Attribute) and not call.args:
             yield call, call.func.value
-    for call in syntax.calls("numpy.uint8"):
-        if len(call.args) == 1:
+    for call in syntax.calls("numpy.uint8", "numpy.array", "numpy.asarray"):
+        kind = argument(call, 1, "dtype")
+        if call.args and (syntax.name(call.func) == "numpy.uint8" or _written_type(syntax, kind) == "uint8"):
             yield call, call.args[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from dldoctor import Edits, Finding, Severity, SourceTree, check
@@ -14,6 +15,7 @@ from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Class, Const, Object, Result, Value, ancestry
 
 _LOADER = "torch.utils.data.DataLoader"
+_TENSORS = "torch.utils.data.TensorDataset"
 #: the places of DataLoader's arguments that may be given by position
 _SLOTS = ("dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "num_workers", "collate_fn", "pin_memory",
           "drop_last")  # fmt: skip
@@ -150,6 +152,8 @@ def unshuffled_training(source: SourceTree) -> Iterator[Finding]:
             loader = _loader(loop.iterates) if loop.iterates is not None else None
             if loader is None or loader.node in seen or loader.file is None or not _is_unshuffled(loader):
                 continue
+            if loop.parent is None and _dataset_symbol(loader) == _TENSORS:
+                continue  # gone through once, in whatever order they were made
             assert isinstance(loader.node, ast.Call)
             seen.add(loader.node)
             yield Finding(
@@ -232,6 +236,11 @@ def _is_unshuffled(loader: Object) -> bool:
     return _is_by_class(dataset) or _is_indexed(dataset)
 
 
+def _dataset_symbol(loader: Object) -> str:
+    dataset = loader.arguments[0] if loader.arguments else None
+    return dataset.symbol if isinstance(dataset, Object) else ""
+
+
 def _is_by_class(dataset: Value) -> bool:
     return isinstance(dataset, Object) and dataset.symbol in (
         "torchvision.datasets.ImageFolder",
@@ -246,88 +255,76 @@ def _is_indexed(dataset: Value) -> bool:
     if isinstance(dataset.kind, Class):
         bases = dataset.kind.outer_bases
         return "torch.utils.data.IterableDataset" not in bases and dataset.kind.member("__getitem__") is not None
-    if dataset.symbol == "torch.utils.data.TensorDataset":
+    if dataset.symbol == _TENSORS:
         return True
     return dataset.symbol.startswith("torchvision.datasets.") and not dataset.symbol.endswith((".FakeData", "Kinetics"))
 
 
-# --- randomness of the workers ------------------------------------------------------------------------------------
+# --- the last batch -----------------------------------------------------------------------------------------------
 
-_GENERATORS = ("numpy.random.default_rng", "numpy.random.RandomState", "numpy.random.Generator", "random.Random",
-               "torch.Generator")  # fmt: skip
-_MAKERS = ("default_rng", "RandomState", "Random(", "Generator(")
-_RESEEDS = {"seed", "manual_seed", "setstate", "set_state"}
+#: pool a picture to one value per channel before a BatchNorm
+_POOLS_BEFORE_NORM = re.compile(
+    r"torchvision\.models\.segmentation\.deeplabv3_\w+|segmentation_models_pytorch\.(DeepLabV3(Plus)?|PSPNet|PAN)"
+)
 
 
-@check("SRC045", Severity.WARNING, since="0.1")
-def identical_worker_randomness(source: SourceTree) -> Iterator[Finding]:
-    """All workers of a loader draw the same random numbers.
+@check(
+    "SRC013",
+    Severity.INFO,
+    since="0.1",
+    symptoms=("Expected more than 1 value per channel when training, got input size",),
+)
+def batchnorm_without_drop_last(source: SourceTree) -> Iterator[Finding]:
+    """The last batch may hold one sample, of which BatchNorm can take no statistics.
 
-    A generator that a Dataset makes in `__init__` is copied into every worker, and into the new ones of every epoch:
-    each copy begins at the same state, so the augmentations of the workers and of the epochs are the same.
+    A BatchNorm of vectors, `BatchNorm1d` or one behind a pooling to 1, raises in training where the number of samples
+    leaves a rest of one, at the end of the first epoch.
 
-    Fix: draw from `torch.rand`/`torch.randint` or the global `random`, which the loader seeds for each worker, or make
-    the generator anew in each worker: in `worker_init_fn`, or from `torch.initial_seed()` where it is first used.
+    Fix: `DataLoader(..., drop_last=True)` for the training.
     """
-    for file in source.files:
-        if "__getitem__" not in file.text or not any(word in file.text for word in _MAKERS):
-            continue
-        if any(word in file.text for word in ("get_worker_info", "worker_init_fn", "initial_seed")):
-            continue
-        loaders = [dict(_given(call)) for call in file.syntax.calls(_LOADER)]
-        if loaders and not any(_has_workers(given) for given in loaders):
-            continue
-        for definition in file.syntax.of(ast.ClassDef):
-            yield from _copied(file, definition)
-
-
-def _has_workers(given: dict[str, ast.expr]) -> bool:
-    workers = given.get("num_workers")
-    return workers is not None and not (isinstance(workers, ast.Constant) and workers.value == 0)
-
-
-def _copied(file: SourceFile, definition: ast.ClassDef) -> Iterator[Finding]:
-    methods = {each.name: each for each in definition.body if isinstance(each, ast.FunctionDef)}
-    if not {"__init__", "__getitem__"} <= methods.keys() or not _is_dataset(file.syntax, definition):
+    if not any("DataLoader" in file.text and "backward" in file.text for file in source.files):
         return
-    reached = [methods["__getitem__"]]
-    for name in [each.attr for each in _own(methods["__getitem__"])]:
-        if name in methods and methods[name] not in reached and name != "__init__":
-            reached.append(methods[name])
-    used: dict[str, ast.Attribute] = {}
-    for method in reached:
-        for attribute in _own(method):
-            used.setdefault(attribute.attr, attribute)
-            above = file.syntax.parent(attribute)
-            if not isinstance(attribute.ctx, ast.Load) or (isinstance(above, ast.Attribute) and above.attr in _RESEEDS):
-                return
-    for statement in methods["__init__"].body:
-        if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
-            continue
-        target, made = statement.targets[0], statement.value
-        if isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute) and made.func.attr == "manual_seed":
-            made = made.func.value
-        if not (isinstance(target, ast.Attribute) and target.attr in used and isinstance(made, ast.Call)):
-            continue
-        if file.syntax.name(made.func) in _GENERATORS:
-            yield Finding(
-                file.place(statement),
-                "self.{name} is copied into every worker with the same state",
-                name=target.attr,
-                show=(file.frame(statement, "made once"), file.frame(used[target.attr], "drawn from in every worker")),
-                fix="draw with torch.rand or torch.randint, which are seeded for each worker",
-            )
+    seen: set[ast.AST] = set()
+    for run in source.code.runs:
+        for event in run.of("backward"):
+            for loop in enclosing(event.loop):
+                loader = _loader(loop.iterates) if loop.iterates is not None else None
+                if loader is None or loader.node in seen or not _keeps_rest(loader) or loader.file is None:
+                    continue
+                normed = (_norms_vectors(each.value) for each in source.code.forwards(run) if each.loop in loop)
+                layer = next((each for each in normed if each), "")
+                if layer and loader.node is not None:
+                    seen.add(loader.node)
+                    yield Finding(
+                        loader.file.place(loader.node),
+                        "the last batch may hold one sample, which {layer} refuses in training",
+                        layer=layer,
+                        show=loader.file.frame(loader.node, "no drop_last"),
+                        fix="write drop_last=True",
+                    )
 
 
-def _own(method: ast.FunctionDef) -> list[ast.Attribute]:
-    """The uses of `self.name` in a method."""
-    return [
-        part
-        for part in ast.walk(method)
-        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self"
-    ]
+def _keeps_rest(loader: Object) -> bool:
+    """Whether a loader hands out whatever is left at the end."""
+    call = loader.node
+    if not isinstance(call, ast.Call) or hides_arguments(call):
+        return False
+    given = dict(_given(call))
+    size = given.get("batch_size")
+    one = size is None or (isinstance(size, ast.Constant) and size.value in (1, None))
+    counted = isinstance(size, ast.Call)  # of `len(dataset)`
+    return not one and not counted and not given.keys() & {"drop_last", "batch_sampler"}
 
 
-def _is_dataset(syntax: Syntax, definition: ast.ClassDef) -> bool:
-    bases = [syntax.name(base) for base in definition.bases]
-    return any(base.startswith(("torch.utils.data.", "torchvision.datasets.")) for base in bases)
+def _norms_vectors(network: Value) -> str:
+    """The layer of a network that takes statistics of vectors."""
+    base = origin(network)
+    if not isinstance(base, Object):
+        return ""
+    if isinstance(base.kind, Class):
+        named = (part.attr for part in ast.walk(base.kind.definition) if isinstance(part, ast.Attribute))
+        return "BatchNorm1d" if "BatchNorm1d" in named else ""
+    if _POOLS_BEFORE_NORM.fullmatch(base.symbol):
+        return f"the BatchNorm of {base.symbol.rpartition('.')[2]}"
+    parts = [each.symbol for each in base.arguments if isinstance(each, Object)]
+    return "BatchNorm1d" if base.symbol == "torch.nn.Sequential" and "torch.nn.BatchNorm1d" in parts else ""

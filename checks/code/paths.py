@@ -17,7 +17,9 @@ _ENDING = re.compile(
     r"\.(?=\w*[A-Za-z])\w+(\.\w+)*|[_-][A-Za-z]{2,}\w*(\.\w+)*|\w*\.(jpe?g|png|tiff?|txt|csv|json|npy)"
 )
 _BARE_ENDINGS = {"jpg", "jpeg", "png", "tif", "tiff", "bmp", "gif", "webp", "txt", "csv", "json", "xml", "npy", "npz",
-                 "pth", "pt", "yaml", "mp4", "avi", "mask", "label"}  # fmt: skip
+                 "pth", "yaml", "mp4", "avi", "mask", "label"}  # fmt: skip
+#: a number has no letters that could be eaten
+_NUMBERS = ("builtins.int", "builtins.float")
 _BEGINNING = re.compile(r"[A-Za-z]{3,}[\w.]*[._/-]|(https?|file)://|www\.")
 
 
@@ -41,8 +43,9 @@ def stripped_suffix(source: SourceTree) -> Iterator[Finding]:
             assert isinstance(call.func, ast.Attribute)
             how = call.func.attr
             better = _removal(how, text.value)
-            if not better or file.syntax.name(getattr(file.syntax.parent(call), "func", call)) == "builtins.int":
-                continue  # no letter is left of a number
+            around = file.syntax.parent(call)
+            if not better or (isinstance(around, ast.Call) and file.syntax.name(around.func) in _NUMBERS):
+                continue
             end = file.span(call.func)[1]
             yield Finding(
                 file.place(call),
@@ -87,6 +90,8 @@ _DRIVE = re.compile(r"[A-Za-z]:[\\\x00-\x08\t\n\x0b\x0c\r]")
 #: a path as it is written: parts between backslashes, a drive before them perhaps
 _WRITTEN = re.compile(r"(?:[A-Za-z]:|\.{0,2}|[^\\/:*?\"'<>|\s]+)(?:(?:\\{1,2}|/)[^\\/:*?\"'<>|\n]+)+(?:\\\\)?")
 _ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\([abfnrtv0-7x])")
+#: the letters that drives have; `A:` and `Q:` begin other texts
+_DRIVES = re.compile(r"[C-Hc-hX-Zx-z]:")
 _SHORTEST = 5
 _FILE = re.compile(r"\.[A-Za-z]\w{1,4}$")
 _LITERAL = re.compile(r"(?P<prefix>[fFuU]?)(?P<quote>'''|\"\"\"|'|\")(?P<inner>.*)(?P=quote)", re.S)
@@ -146,7 +151,10 @@ def _written_path(file: SourceFile, node: ast.Constant | ast.JoinedStr, opened: 
     inner = literal["inner"]
     escapes = [match[1] for match in _ESCAPE.finditer(inner)]
     plain_backslash = len(re.findall(r"\\", inner)) > len(escapes)
-    if not escapes or not (opened or plain_backslash or len(set(escapes)) > 1 or _FILE.search(inner)):
+    parts = [part for part in re.split(r"[\\/]+", inner)[1:] if part]
+    long_parts = _DRIVES.match(inner) and all(len(part) > 1 for part in parts)
+    likely = long_parts and (plain_backslash or len(set(escapes)) > 1 or _FILE.search(inner))
+    if not escapes or not (opened or likely):
         return
     if "\\\\" in inner or inner.endswith("\\"):
         text = literal["prefix"] + literal["quote"] + re.sub(r"\\+", "/", inner) + literal["quote"]
@@ -286,11 +294,20 @@ def _numbers(syntax: Syntax) -> Iterator[tuple[ast.Call, str, bool]]:
             around = above if isinstance(above, ast.For) else syntax.parent(above)
             if around is not None and _is_label(syntax, around, target.elts[0].id):
                 yield listing, "the numbers of the classes", False
+    for call in syntax.calls("builtins.zip"):
+        if len(call.args) == 2 and any(_counts(syntax, each) for each in call.args):
+            for each in call.args:
+                if (listing := _listing(syntax, each)) is not None:
+                    yield listing, "the numbers of the classes", False
     for call in syntax.method_calls("index"):
         if isinstance(call.func, ast.Attribute) and len(call.args) == 1:
             listing = _listing(syntax, call.func.value)
             if listing is not None and isinstance(call.func.value, (ast.Name, ast.Attribute)):
                 yield listing, "the numbers of the classes", False
+
+
+def _counts(syntax: Syntax, node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and syntax.name(node.func) in ("builtins.range", "itertools.count")
 
 
 def _is_label(syntax: Syntax, around: ast.AST, index: str) -> bool:

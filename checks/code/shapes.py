@@ -19,6 +19,8 @@ _STRIDED = ("permute", "transpose", "expand", "movedim", "moveaxis", "swapaxes",
 _FRESH = ("contiguous", "reshape", "view", "flatten", "stack", "cat", "bmm", "matmul")
 #: channels to the front and back again, without and with a batch
 _TURNS = ([2, 0, 1], [1, 2, 0], [0, 3, 1, 2], [0, 2, 3, 1])
+_WRAPS = ("torch.Tensor", "torch.FloatTensor", "torch.tensor", "torch.as_tensor", "torch.from_numpy", "numpy.array",
+          "numpy.asarray")  # fmt: skip
 _RESHAPES = ("numpy.reshape", "torch.reshape")
 
 
@@ -71,6 +73,8 @@ def _reshaped(syntax: Syntax, call: ast.Call) -> tuple[ast.expr | None, Sequence
 def _own_axes(syntax: Syntax, subject: ast.expr, shape: Sequence[ast.expr]) -> list[int] | None:
     """The order in which a value's own axes are written as its new shape, if that brings the last one, the channels,
     before two others, or takes it back. Other orders are tricks, such as the shift of relative positions."""
+    if isinstance(subject, ast.Call) and len(subject.args) == 1 and syntax.name(subject.func) in _WRAPS:
+        subject = subject.args[0]
     if not isinstance(subject, ast.Name):
         return None
     axes = [_axis(syntax, subject, size) for size in shape]
@@ -98,14 +102,13 @@ def _axis(syntax: Syntax, subject: ast.Name, size: ast.expr) -> tuple[int, int] 
     if len(bindings) != 1:
         return None
     above = syntax.parent(bindings[0])
-    if isinstance(above, ast.Assign):
-        return _size_of(syntax, subject, above.value)
     if isinstance(above, ast.Tuple) and isinstance(assign := syntax.parent(above), ast.Assign):
         if any(isinstance(each, ast.Starred) for each in above.elts):
             return None
         if _is_shape_of(syntax, subject, assign.value):
             return above.elts.index(bindings[0]), len(above.elts)  # type: ignore[arg-type]  # a target is an expression
-    return None
+    values = held(syntax, size)
+    return _size_of(syntax, subject, values[0]) if len(values) == 1 and isinstance(values[0], ast.expr) else None
 
 
 def _size_of(syntax: Syntax, subject: ast.Name, size: ast.expr) -> tuple[int, int] | None:
@@ -291,6 +294,8 @@ def _is_strided(syntax: Syntax, node: ast.expr, depth: int) -> bool:
 def _joins_apart(order: list[int] | None, shape: Sequence[ast.expr]) -> bool:
     """Whether every way to cut turned axes into this many joins two that don't lie side by side."""
     wanted = len(shape)
+    if wanted == 1 and number(shape[0]) != -1:
+        return False  # a type of the same bits, perhaps
     if order is None:  # axes 1 and 2 exchanged among three or more: 0 | 2 | 1 lie apart
         return wanted == 1 or (wanted == 2 and number(shape[0]) != -1)
     count = len(order)

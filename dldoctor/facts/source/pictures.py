@@ -8,7 +8,7 @@ import ast
 import dataclasses
 from dataclasses import dataclass
 
-from dldoctor.facts.source.reaching import held
+from dldoctor.facts.source.reaching import held, last_held, reaching
 from dldoctor.facts.source.syntax import Syntax, argument
 
 _DEEPEST = 12
@@ -49,6 +49,8 @@ def picture(syntax: Syntax, node: ast.expr | ast.AugAssign, depth: int = _DEEPES
     """What an expression is known to be, if that is a picture on every way it may have come."""
     if depth == 0:
         return None
+    if isinstance(node, ast.Name) and (frame := _frame(syntax, node)) is not None:
+        return frame
     if isinstance(node, (ast.Name, ast.Attribute)):
         return _joined([picture(syntax, each, depth - 1) for each in held(syntax, node)])
     if isinstance(node, ast.Call):
@@ -62,6 +64,19 @@ def picture(syntax: Syntax, node: ast.expr | ast.AugAssign, depth: int = _DEEPES
     if isinstance(node, ast.IfExp):
         return _joined([picture(syntax, node.body, depth - 1), picture(syntax, node.orelse, depth - 1)])
     return None
+
+
+def _frame(syntax: Syntax, node: ast.Name) -> Picture | None:
+    """The frame of a video: `read, frame = cv2.VideoCapture(...).read()`."""
+    bindings = reaching(syntax, node)
+    target = syntax.parent(bindings[0]) if len(bindings) == 1 else None
+    made = syntax.parent(target) if isinstance(target, ast.Tuple) and target.elts[1:] == list(bindings) else None
+    call = made.value if isinstance(made, ast.Assign) else None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr != "read":
+        return None
+    video = last_held(syntax, call.func.value)
+    opened = isinstance(video, ast.Call) and syntax.name(video.func) == "cv2.VideoCapture"
+    return Picture("numpy", "HWC", "BGR", "uint8", 255, call) if opened else None
 
 
 def _joined(found: list[Picture | None]) -> Picture | None:
@@ -91,6 +106,8 @@ def _called(syntax: Syntax, call: ast.Call, depth: int) -> Picture | None:
         return Picture("pil", kind="uint8", top=255, source=call)
     if name in _READERS:
         return Picture("numpy", source=call)
+    if name in ("torchvision.io.read_image", "torchvision.io.decode_image"):
+        return Picture("torch", "CHW", kind="uint8", top=255, source=call)
     if name:
         return _function(syntax, call, name, first, depth) if first is not None else None
     if isinstance(call.func, ast.Attribute):
