@@ -53,9 +53,10 @@ def incomplete_seeding(source: SourceTree) -> Iterator[Finding]:
 
 
 def _unseeded(file: SourceFile) -> Iterator[Finding]:
-    seeded = {kind: call for name, kind in _SEEDS.items() for call in file.syntax.calls(name)}
-    if not seeded or _seeds_elsewhere(file):
-        return
+    calls = [(kind, call) for name, kind in _SEEDS.items() for call in file.syntax.calls(name)]
+    seeded = dict(calls)
+    if not seeded or _seeds_elsewhere(file) or len(calls) > len(seeded) + ("cuda" in seeded):
+        return  # seeded again and again: each part looks after itself, as tests do
     drawn = {kind: node for kind, node in _drawn(file) if kind not in seeded}
     if "torch" not in seeded and ("cuda" in seeded or {"random", "numpy"} <= set(seeded)):
         made = next(_uses_torch(file), None)

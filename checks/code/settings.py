@@ -123,7 +123,7 @@ def _moved(file: SourceFile, statement: ast.stmt, first: ast.stmt) -> list[Edit]
     "SRC031",
     Severity.WARNING,
     since="0.1",
-    symptoms=("The server socket has failed to listen on any local network address", "Address already in use"),
+    symptoms=("The server socket has failed to listen on any local network address",),
 )
 def hard_coded_port(source: SourceTree) -> Iterator[Finding]:
     """The port of the process group is a number in the source.
@@ -164,5 +164,5 @@ def _port(file: SourceFile, node: ast.expr, port: str) -> Finding:
         "port {port} is written into the source",
         port=port,
         show=file.frame(node, "another run may hold it"),
-        fix="start with torchrun --standalone and let init_process_group read the environment",
+        fix="take it from the environment, where torchrun puts a free one, or look for a free one",
     )

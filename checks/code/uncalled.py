@@ -25,7 +25,6 @@ _SAVED = {"state_dict", "parameters"}
     Severity.ERROR,
     since="0.1",
     symptoms=(
-        "Expected state_dict to be dict-like, got <class 'method'>",
         "'method' object is not iterable",
         "cannot pickle '_thread.RLock' object",
         "unsupported operand type(s) for +=: 'float' and 'builtin_function_or_method'",
