@@ -21,6 +21,10 @@ _CATCHES = {"AttributeError", "ImportError", "ModuleNotFoundError", "Exception",
             "RuntimeError", "NameError"}  # fmt: skip
 
 
+#: contexts that expect the warning or the error
+_EXPECTS = re.compile(r"warns|raises|warnings|deprecat", re.IGNORECASE)
+
+
 def version_guarded(syntax: Syntax, node: ast.AST) -> bool:
     """Whether the text around a node tries for an older or newer library: `try`, `hasattr`, a look at the version."""
     if any(_asks(each) for each in syntax.around(node)):
@@ -32,6 +36,8 @@ def version_guarded(syntax: Syntax, node: ast.AST) -> bool:
 def _asks(node: ast.AST) -> bool:
     if isinstance(node, ast.Try):
         return any(_catches(handler) for handler in node.handlers)
+    if isinstance(node, ast.With):
+        return any(_EXPECTS.search(ast.unparse(item.context_expr)) for item in node.items)
     return isinstance(node, (ast.If, ast.IfExp, ast.BoolOp)) and _is_question(
         node.test if isinstance(node, (ast.If, ast.IfExp)) else node
     )
