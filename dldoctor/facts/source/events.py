@@ -43,8 +43,8 @@ class Event:
 
     Kinds: `call` (a name from outside is called), `method` (of something no class at hand defines), `forward`, `loss`,
     `backward`, `step`, `zero_grad`, `mode`, `accumulate`, `setitem` and `setattr` (on a name from outside),
-    `statement` (an expression whose value is dropped), `opaque` (a value out of sight is called), `differentiate`
-    (gradients are used in another way).
+    `replace` (a layer takes its place in a network), `statement` (an expression whose value is dropped), `opaque` (a
+    value out of sight is called), `differentiate` (gradients are used in another way).
     """
 
     kind: str

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dldoctor.facts.source import vocabulary as words
+from dldoctor.facts.source.roles import origin, role
 from dldoctor.facts.source.several import Several
 from dldoctor.facts.source.values import (
     Class,
@@ -15,6 +16,7 @@ from dldoctor.facts.source.values import (
     Const,
     Either,
     Function,
+    Namespace,
     Object,
     Parameter,
     Result,
@@ -73,6 +75,14 @@ class Expressions(Several):
     def call(self, node: ast.Call) -> Value:
         raise NotImplementedError
 
+    def member(self, module: Scope, name: str) -> Value | None:
+        """A name of a module of the project, read when it is first asked for."""
+        raise NotImplementedError
+
+    def submodule(self, package: Scope, name: str, node: ast.AST) -> Value | None:
+        """A module inside a package of the project."""
+        raise NotImplementedError
+
     def evaluate(self, node: ast.AST) -> Value:
         kind = self._kinds.get(type(node))
         return kind(node) if kind is not None else Result("unknown", (), node, self.file, self.loop, self.grad)
@@ -80,11 +90,15 @@ class Expressions(Several):
     # --- names and attributes --------------------------------------------------------------------------------
 
     def _name(self, node: ast.Name) -> Value:
-        scope: Scope | None = self.scope
-        while scope is not None:
+        scope = self.scope
+        while True:
             if (value := scope.names.get(node.id)) is not None:
                 return value
+            if scope.parent is None:
+                break
             scope = scope.parent
+        if scope.path and (value := self.member(scope, node.id)) is not None:
+            return value
         if node.id in words.BUILTINS:
             return Symbol(f"builtins.{node.id}", node, self.file)
         return self._unbound(node)
@@ -117,6 +131,9 @@ class Expressions(Several):
             return Symbol(f"{value.name}.{name}", node, self.file)
         if value.attrs is not None and (known := value.attrs.get(name)) is not None:
             return known
+        if isinstance(value, Namespace):
+            inside = self.member(value.scope, name) or self.submodule(value.scope, name, node)
+            return inside if inside is not None else Parameter(name, node, self.file)
         if isinstance(value, Either):
             return either(*(self.attribute(option, name, node) for option in value.options))
         if isinstance(value, Object) and isinstance(value.kind, Class):
@@ -175,8 +192,12 @@ class Expressions(Several):
             owner.mark("frozen" if truth is False else "requires_grad")
             for source in owner.inputs:  # an element of model.parameters()
                 source.mark("frozen" if truth is False else "thawed")
+                if truth is not True and isinstance(source, Result) and source.inputs:
+                    origin(source.inputs[0]).mark("frozen parts")
         if target.attr == "grad":
             self.emit("zero_grad", target, owner, name="grad =")
+        if role(value) == "module" and not (self.function is not None and self.function.name == "__init__"):
+            self.emit("replace", target, owner, name=target.attr, arguments=(value,))
         for each in owner.options:
             if isinstance(each, Symbol):
                 self.emit("setattr", target, value, name=f"{each.name}.{target.attr}")
@@ -188,6 +209,8 @@ class Expressions(Several):
 
     def _bind_item(self, target: ast.Subscript, value: Value) -> None:
         owner, key = self.evaluate(target.value), self.evaluate(target.slice)
+        if role(value) == "module" and isinstance(owner, Parameter):
+            self.emit("replace", target, owner, arguments=(value,))
         if isinstance(owner, Symbol):
             self.emit("setitem", target, value, name=owner.name, arguments=(key,))
         for each in owner.options:
@@ -231,7 +254,9 @@ class Expressions(Several):
             return self.result("builtins.int", (), node)
         if isinstance(value, Result) and value.made_by == "enumerate":
             return self.element(value.inputs[0], node)
-        if isinstance(value, Result) and value.made_by in ("data", "loss", "forward"):
+        if isinstance(value, Result) and value.made_by == "data":
+            return self.result("data", (value,), node)
+        if isinstance(value, Result) and value.made_by in ("loss", "forward"):
             return (
                 self.result(value.made_by, value.inputs, node, value.callee)
                 if value.made_by != "forward"

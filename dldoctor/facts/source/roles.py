@@ -149,7 +149,7 @@ def _result_graph(value: Result, known: dict[int, bool | None], depth: int) -> b
         return False
     if made_by == "forward":
         if value.grad is True and value.callee is not None and role(value.callee) == "module":
-            return None if value.callee.marked("frozen") else True
+            return None if origin(value.callee).marked("frozen", "frozen parts") else True
         return None
     if made_by == "operator []" and isinstance(value.inputs[0], Result) and value.inputs[0].made_by in _PAIRS:
         return None  # values or indices

@@ -1,0 +1,152 @@
+"""Pitfalls of what every step of a training repeats."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from dldoctor import Finding, Severity, SourceTree, check
+from dldoctor.facts.source import vocabulary as words
+from dldoctor.facts.source.blocks import conditions, innermost_loop, stands_in
+from dldoctor.facts.source.code import TrainingCode
+from dldoctor.facts.source.events import Event, Run
+from dldoctor.facts.source.roles import is_module, origin
+from dldoctor.facts.source.values import Loop, Result, ancestry
+
+_EMPTIES = ("torch.cuda.empty_cache", "torch.cuda.memory.empty_cache", "torch.accelerator.empty_cache")
+
+
+def _every_round(event: Event, loop: Loop) -> bool:
+    """Whether an effect stands in a loop and comes in every round, a question for the device aside."""
+    syntax = event.file.syntax
+    if event.file is not loop.file or not stands_in(syntax, event.node, loop.node):
+        return False
+    return all(
+        isinstance(each, ast.If) and "is_available" in ast.unparse(each.test)
+        for each in conditions(syntax, event.node, loop.node)
+    )
+
+
+@check("SRC022", Severity.WARNING, since="0.1")
+def empty_cache_in_loop(source: SourceTree) -> Iterator[Finding]:
+    """Every step gives the memory back to the driver.
+
+    The next step asks for it again, and both wait for the GPU: training gets slower. It frees nothing that is in use,
+    so where memory grows it only hides the leak.
+
+    Fix: take it out, and look for what keeps the tensors: a list of outputs, or a loss added up with its graph.
+    """
+    seen: set[ast.AST] = set()
+    for run in source.code.runs:
+        for event in run.of("call"):
+            if event.name not in _EMPTIES or event.node in seen or event.loop is None:
+                continue
+            loop = event.loop
+            trains = [e for e in run.of("backward") if e.loop is loop]
+            if not trains or not _every_round(event, loop):
+                continue
+            seen.add(event.node)
+            yield Finding(
+                event.file.place(event.node),
+                "empties the cache in every step, and the next step has to fill it again",
+                show=event.file.frame(event.node, "waits for the GPU"),
+                fix="take it out; memory that grows is kept by something that holds tensors",
+            )
+
+
+@check("SRC059", Severity.WARNING, since="0.1")
+def iterator_per_step(source: SourceTree) -> Iterator[Finding]:
+    """Every step starts the loader anew.
+
+    `next(iter(loader))` starts the workers, lets them load several batches, takes the first and throws the rest away.
+    Without shuffling it is the same batch for ever.
+
+    Fix: `batches = iter(loader)` before the loop and `next(batches)` in it, or loop over the loader.
+    """
+    seen: set[ast.AST] = set()
+    for file in source.files:
+        if "next(" not in file.text or "iter(" not in file.text:
+            continue
+        found = {
+            node
+            for node in file.syntax.calls("builtins.next")
+            if node.args
+            and isinstance(node.args[0], ast.Call)
+            and file.syntax.name(node.args[0].func) == "builtins.iter"
+        }
+        for run in source.code.runs if found else ():
+            for forward, drawn in _drawn(source.code, run, found):
+                loop = forward.loop
+                if drawn.node in seen or loop is None or drawn.loop is not loop or drawn.node is None:
+                    continue
+                loader = drawn.inputs[0] if drawn.inputs else drawn
+                if loader.loop is not None and loader.loop in loop:
+                    continue
+                if not any(e.loop is loop for e in run.of("backward")):
+                    continue
+                seen.add(drawn.node)
+                yield Finding(
+                    file.place(drawn.node),
+                    "starts the loader anew for every step and takes its first batch",
+                    show=file.frame(drawn.node, "all else that the workers loaded is thrown away"),
+                    fix="write batches = iter(loader) before the loop, and next(batches) in it",
+                )
+
+
+def _drawn(code: TrainingCode, run: Run, nodes: set[ast.Call]) -> Iterator[tuple[Event, Result]]:
+    """Forwards that contribute to a loss, with the batch that such a call drew for them."""
+    for forward in code.forwards(run):
+        if not forward.contributes:
+            continue
+        for given in (*forward.arguments, *forward.keywords.values()):
+            for part in ancestry(given, 30):
+                if isinstance(part, Result) and part.node in nodes:
+                    yield forward, part
+
+
+@check("SRC087", Severity.ERROR, since="0.1")
+def wrapped_in_loop(source: SourceTree) -> Iterator[Finding]:
+    """A network is wrapped again in every round.
+
+    Each DataParallel, DistributedDataParallel or `torch.compile` wraps what the round before has wrapped: hooks and
+    compilations pile up, memory with them, and every round is slower than the last.
+
+    Fix: wrap once, before the loop.
+    """
+    seen: set[ast.AST] = set()
+    for run in source.code.runs:
+        for event in run.of("call"):
+            node, statement = event.node, event.statement
+            if event.name not in words.MODULE_WRAPPERS or event.loop is None or node in seen or not event.arguments:
+                continue
+            if not (isinstance(node, ast.Call) and node.args and isinstance(statement, ast.Assign)):
+                continue
+            module = origin(event.arguments[0])
+            if not is_module(module) or (module.loop is not None and module.loop in event.loop):
+                continue
+            if statement.value is not node or ast.unparse(statement.targets[0]) != ast.unparse(node.args[0]):
+                continue
+            loop = innermost_loop(event.file.syntax, node)
+            if loop is None or loop is not event.loop.node or not _every_round(event, event.loop):
+                continue
+            if _made_in(loop, ast.unparse(node.args[0]), statement) or not run.inside(
+                event.loop, "backward", "forward"
+            ):
+                continue
+            seen.add(node)
+            yield Finding(
+                event.file.place(node),
+                "wraps {network} again in every round of the loop",
+                network=ast.unparse(node.args[0]),
+                show=event.file.frame(node, "a wrapper around the wrapper of the last round"),
+                fix="wrap it once, before the loop",
+            )
+
+
+def _made_in(loop: ast.AST, name: str, apart: ast.stmt) -> bool:
+    """Whether a loop binds a name besides in one statement."""
+    return any(
+        isinstance(each, ast.expr) and isinstance(getattr(each, "ctx", None), ast.Store) and ast.unparse(each) == name
+        for each in ast.walk(loop)
+        if not any(each is target for target in getattr(apart, "targets", ()))
+    )

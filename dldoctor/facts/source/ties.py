@@ -1,0 +1,51 @@
+"""Which values surely are part of a graph, and what two of them share of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dldoctor.facts.source import vocabulary as words
+from dldoctor.facts.source.events import Run
+from dldoctor.facts.source.roles import has_graph, is_module
+from dldoctor.facts.source.values import Either, Result, Value
+
+_UNKNOWN = ("call", "unknown")
+
+
+def way_back(value: Value, limit: int = 400) -> Iterator[Value]:
+    """A value and what a backward from it comes by: nothing behind `detach`, `item`, numbers or `no_grad`."""
+    waiting, seen = [value], {id(value)}
+    while waiting and len(seen) < limit:
+        current = waiting.pop()
+        if isinstance(current, Result) and (current.grad is False or current.made_by in words.GRAPHLESS):
+            continue
+        yield current
+        for each in (*current.inputs, *(current.options if isinstance(current, Either) else ())):
+            if id(each) not in seen:
+                seen.add(id(each))
+                waiting.append(each)
+
+
+def is_forward(value: Value) -> bool:
+    """Whether a value is what a network answered."""
+    return isinstance(value, Result) and (
+        value.made_by == "forward" or (value.made_by == "call" and value.callee is not None and is_module(value.callee))
+    )
+
+
+def tied(run: Run) -> dict[int, bool | None]:
+    """The outputs that surely have a graph, for one was gone back through: the only ones that a backward came by."""
+    known: dict[int, bool | None] = {}
+    for event in run.of("backward"):
+        if event.grad is False:
+            continue
+        calls = [v for v in way_back(event.value) if isinstance(v, Result) and (is_forward(v) or v.made_by in _UNKNOWN)]
+        outputs = [each for each in calls if is_forward(each)]
+        if len(outputs) == 1 and all(any(v is outputs[0] for v in way_back(each)) for each in calls):
+            known[id(outputs[0])] = True
+    return known
+
+
+def in_graph(value: Value, known: dict[int, bool | None]) -> bool:
+    """Whether a value surely is part of a graph; `known` as `tied` has it."""
+    return has_graph(value, dict(known)) is True
