@@ -46,7 +46,7 @@ def unsafe_load(source: SourceTree) -> Iterator[Finding]:
         names = ("torch.load", "torch.serialization.load", "torch.hub.load_state_dict_from_url")
         for call in file.syntax.calls(*names):
             allowed = argument(call, None, "weights_only")
-            if allowed is None or not _is_false(allowed) or _is_own(file, call):
+            if allowed is None or not _is_false(allowed) or _is_own(file, call) or version_guarded(file.syntax, call):
                 continue
             yield Finding(
                 file.place(call),

@@ -67,13 +67,17 @@ def _unregistered(
         target = node.target if isinstance(node, ast.AnnAssign) else target
         value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
         if target is not None and value is not None and (name := own_attribute(target, self)):
-            if isinstance(value, (ast.List, ast.ListComp, ast.Dict, ast.DictComp, ast.Tuple)):
+            if _is_plain(file.syntax, value):
                 values[name] = value
                 if (layer := _layer_in(file.syntax, value)) is not None:
                     held[name] = (value, layer)
             else:
                 values.pop(name, None)
                 held.pop(name, None)
+        if isinstance(target, ast.Subscript) and value is not None and _is_layer(file.syntax, value):
+            name = own_attribute(target.value, self)
+            if name in values:
+                held[name] = (values[name], value)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
             name = own_attribute(node.func.value, self)
             if name in values and node.args and _is_layer(file.syntax, node.args[0]):
@@ -87,7 +91,7 @@ def _unregistered(
     for name, (value, layer) in held.items():
         if not _stays_inside(file.syntax, made, start, name, self):
             continue
-        wrapper = "nn.ModuleDict" if isinstance(value, (ast.Dict, ast.DictComp)) else "nn.ModuleList"
+        wrapper = "nn.ModuleDict" if _kind(value) == "dict" else "nn.ModuleList"
         if file.syntax.name(getattr(layer, "func", layer)) == "torch.nn.Parameter":
             wrapper = wrapper.replace("Module", "Parameter")
         yield Finding(
@@ -98,6 +102,13 @@ def _unregistered(
             show=file.frame(value, f"a plain {_kind(value)}"),
             fix=file.fix(f"make it an {wrapper}", _wrapped(file, value, f"torch.{wrapper}")),
         )
+
+
+def _is_plain(syntax: Syntax, value: ast.expr) -> bool:
+    """Whether a list, tuple or dict of Python is made."""
+    if isinstance(value, ast.Call):
+        return syntax.name(value.func) in ("builtins.list", "builtins.tuple", "builtins.dict") and not value.keywords
+    return isinstance(value, (ast.List, ast.ListComp, ast.Dict, ast.DictComp, ast.Tuple))
 
 
 def _kind(value: ast.expr) -> str:
@@ -122,7 +133,9 @@ def _layer_in(syntax: Syntax, value: ast.expr, least: int = 2) -> ast.AST | None
         return found[0] if len(value.elts) >= least and found else None
     if isinstance(value, ast.Dict):
         return next((each for each in value.values if _is_layer(syntax, each)), None)
-    if isinstance(value, ast.ListComp):
+    if isinstance(value, ast.Call):
+        return _layer_in(syntax, value.args[0], least) if value.args else None
+    if isinstance(value, (ast.ListComp, ast.GeneratorExp)):
         return value.elt if _is_layer(syntax, value.elt) else None
     if isinstance(value, ast.DictComp):
         return value.value if _is_layer(syntax, value.value) else None
@@ -152,6 +165,9 @@ def _stays_inside(syntax: Syntax, made: ast.ClassDef, start: Method, name: str, 
 
 
 def _wrapped(file: SourceFile, value: ast.expr, wrapper: str) -> list[Edit] | None:
+    if isinstance(value, ast.Call):
+        text, needed = spelled(file, value, wrapper)
+        return [file.replace(value.func, text), *needed]
     if wrapper.endswith("Dict") and not (
         isinstance(value, ast.Dict)
         and all(isinstance(k, ast.Constant) and isinstance(k.value, str) and "." not in k.value for k in value.keys)

@@ -53,8 +53,8 @@ def incomplete_seeding(source: SourceTree) -> Iterator[Finding]:
 
 
 def _unseeded(file: SourceFile) -> Iterator[Finding]:
-    calls = [(kind, call) for name, kind in _SEEDS.items() for call in file.syntax.calls(name)]
-    seeded = dict(calls)
+    calls = {call: kind for name, kind in _SEEDS.items() for call in file.syntax.calls(name)}
+    seeded = {kind: call for call, kind in calls.items()}
     if not seeded or _seeds_elsewhere(file) or len(calls) > len(seeded) + ("cuda" in seeded):
         return  # seeded again and again: each part looks after itself, as tests do
     drawn = {kind: node for kind, node in _drawn(file) if kind not in seeded}

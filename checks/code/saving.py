@@ -15,7 +15,8 @@ from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Collection, Object, Result, Value, ancestry
 
 _NETWORKS = re.compile(
-    r"torchvision\.models\.(?:\w+\.)?[a-z]\w+|timm\.create_model|torch\.nn\.Sequential|torch\.hub\.load"
+    r"torchvision\.models\.(?:\w+\.)?[a-z]\w+|timm\.create_model|torch\.nn\.Sequential|torch\.hub\.load|"
+    r"torch\.nn\.parallel\.\w+|torch\.compile"
 )
 #: networks that have no source to be made from again, or that are stored as a whole on purpose
 _WHOLE = re.compile(r"quantiz|torch\.jit|torch\.fx|GraphModule|ScriptModule|prune")
@@ -37,7 +38,10 @@ def pickled_model_save(source: SourceTree) -> Iterator[Finding]:
         calls = list(file.syntax.calls("torch.save"))
         if not calls or _WHOLE.search(file.text):
             continue
-        flow = {event.node: event.arguments[0] for event in source.code.calls("torch.save") if event.arguments}
+        flow = {
+            event.node: event.arguments[0] if event.arguments else event.keywords.get("obj")
+            for event in source.code.calls("torch.save")
+        }
         for call in calls:
             saved = argument(call, 0, "obj")
             if saved is None or _in_memory(file, call):
@@ -155,6 +159,7 @@ def _wrapper(file: SourceFile, model: ast.expr, call: ast.Call) -> tuple[ast.stm
     if not before or (len(before) < len(found) and isinstance(model, ast.Name)):
         return None
     statement, value = max(before, key=lambda each: each[0].lineno)
+    value = without_moves(value)
     name = file.syntax.name(value.func) if isinstance(value, ast.Call) else ""
     if name not in _PARALLEL and name != "torch.compile":
         return None

@@ -29,7 +29,7 @@ def argparse_bool(source: SourceTree) -> Iterator[Finding]:
             continue
         for call in file.syntax.method_calls("add_argument"):
             kind = argument(call, None, "type")
-            if kind is None or file.syntax.name(kind) != "builtins.bool" or argument(call, None, "action") is not None:
+            if kind is None or not _is_bool(file, kind) or argument(call, None, "action") is not None:
                 continue
             option = next(
                 (a.value for a in call.args if isinstance(a, ast.Constant) and str(a.value).startswith("--")), ""
@@ -41,6 +41,14 @@ def argparse_bool(source: SourceTree) -> Iterator[Finding]:
                 show=file.frame(kind, 'bool("False") is True'),
                 fix=file.fix("read the text, or use argparse.BooleanOptionalAction", [file.replace(kind, _TRUTH)]),
             )
+
+
+def _is_bool(file: SourceFile, kind: ast.expr) -> bool:
+    if isinstance(kind, ast.Lambda) and isinstance(kind.body, ast.Call) and len(kind.body.args) == 1:
+        given, taken = kind.body.args[0], kind.args.args
+        same = isinstance(given, ast.Name) and len(taken) == 1 and given.id == taken[0].arg
+        return same and file.syntax.name(kind.body.func) == "builtins.bool"
+    return file.syntax.name(kind) == "builtins.bool"
 
 
 # --- environment --------------------------------------------------------------------------------------------------
