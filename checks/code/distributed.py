@@ -110,7 +110,7 @@ def every_rank_writes(source: SourceTree) -> Iterator[Finding]:
     Fix: save under `if torch.distributed.get_rank() == 0:`.
     """
     for file in source.files:
-        if "init_process_group" not in file.text or "torch.save" not in file.text or _SHARDED.search(file.text):
+        if "init_process_group" not in file.text or "save(" not in file.text or _SHARDED.search(file.text):
             continue
         starts = {file.syntax.function(call) for call in file.syntax.calls("torch.distributed.init_process_group")}
         trains = {file.syntax.function(call) for call in file.syntax.method_calls("backward")}

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from dldoctor import Edit, Finding, Severity, SourceTree, check
+from dldoctor.facts.source.assigned import assignments
 from dldoctor.facts.source.classes import is_module, lineage, makes_module, methods, own_attribute, receiver
 from dldoctor.facts.source.respelling import spelled
 from dldoctor.facts.source.syntax import Syntax
@@ -80,7 +81,7 @@ def _unregistered(
                 held[name] = (values[name], value)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
             name = own_attribute(node.func.value, self)
-            if name in values and node.args and _is_layer(file.syntax, node.args[0]):
+            if name in values and node.args and _is_lone_layer(file.syntax, node.args[0], start):
                 held[name] = (values[name], node.args[0])
         if isinstance(node, ast.AugAssign) and isinstance(node.value, (ast.List, ast.ListComp)):
             name = own_attribute(node.target, self)
@@ -115,6 +116,15 @@ def _kind(value: ast.expr) -> str:
     return (
         "dict" if isinstance(value, (ast.Dict, ast.DictComp)) else "tuple" if isinstance(value, ast.Tuple) else "list"
     )
+
+
+def _is_lone_layer(syntax: Syntax, node: ast.expr, start: Method) -> bool:
+    """Whether it is a layer, or a name for one that is used for nothing else."""
+    if not isinstance(node, ast.Name):
+        return _is_layer(syntax, node)
+    made = [value for _, value in assignments(syntax, node)]
+    uses = [n for n in ast.walk(start) if isinstance(n, ast.Name) and n.id == node.id and isinstance(n.ctx, ast.Load)]
+    return len(uses) == 1 and bool(made) and all(_is_layer(syntax, each) for each in made)
 
 
 def _is_layer(syntax: Syntax, node: ast.AST) -> bool:

@@ -33,7 +33,7 @@ def pickled_model_save(source: SourceTree) -> Iterator[Finding]:
     edit is unsafe, since the lines that load the file have to change with it.
     """
     for file in source.files:
-        if "torch.save" not in file.text and "import save" not in file.text:
+        if "save" not in file.text:
             continue
         calls = list(file.syntax.calls("torch.save"))
         if not calls or _WHOLE.search(file.text):
@@ -108,7 +108,7 @@ def wrapped_model_save(source: SourceTree) -> Iterator[Finding]:
     prefix in another file need no longer do so.
     """
     for file in source.files:
-        if "state_dict" not in file.text or not ("Parallel" in file.text or "torch.compile" in file.text):
+        if "state_dict" not in file.text or not ("Parallel" in file.text or "compile" in file.text):
             continue
         if _KNOWS.search(file.text):
             continue

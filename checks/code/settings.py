@@ -56,7 +56,7 @@ def _is_bool(file: SourceFile, kind: ast.expr) -> bool:
 _THREADS = {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
 _COUNTERS = {"torch", "numpy"}
 #: start processes that do read it
-_CHILDREN = re.compile(r"subprocess|multiprocessing|mp\.spawn|os\.exec|os\.system|Popen|joblib|ray\b|launch")
+_CHILDREN = re.compile(r"subprocess|multiprocessing|mp\.spawn|os\.exec|os\.system|Popen|joblib|\bray\b|launch")
 
 
 @check("SRC065", Severity.WARNING, since="0.1")

@@ -84,7 +84,7 @@ def deprecated_arguments(file: SourceFile) -> Iterator[Outdated]:
         yield from _reductions(file)
     if "torchvision" in file.text:
         yield from _pretrained(file)
-    if "checkpoint(" in file.text:
+    if "checkpoint" in file.text:
         yield from _checkpoints(file)
     if "meshgrid" in file.text:
         yield from _meshgrids(file)
