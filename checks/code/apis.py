@@ -46,7 +46,7 @@ def unsafe_load(source: SourceTree) -> Iterator[Finding]:
         names = ("torch.load", "torch.serialization.load", "torch.hub.load_state_dict_from_url")
         for call in file.syntax.calls(*names):
             allowed = argument(call, None, "weights_only")
-            if allowed is None or not _is_false(allowed) or _is_own(file, call):
+            if allowed is None or not _is_false(allowed) or _is_own(file, call) or version_guarded(file.syntax, call):
                 continue
             yield Finding(
                 file.place(call),
@@ -120,10 +120,10 @@ def deprecated_api(source: SourceTree, *, style: bool = False) -> Iterator[Findi
     for file in source.files:
         if not any(word in file.text for word in _LIBRARIES):
             continue
-        found = [*outdated_names(file, DEPRECATED), *deprecated_arguments(file), *_volatile(file)]
+        found = [*outdated_names(file, DEPRECATED, called=True), *deprecated_arguments(file), *_volatile(file)]
         yield from _told(file, found, "deprecated", Severity.WARNING)
         if style:
-            found = [*outdated_names(file, DOCUMENTED), *styles(file)]
+            found = [*outdated_names(file, DOCUMENTED, called=True), *styles(file)]
             yield from _told(file, found, "better written in another way", Severity.INFO)
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from dldoctor import Edit, Finding, Severity, SourceTree, check
+from dldoctor.facts.source.assigned import assignments
 from dldoctor.facts.source.classes import is_module, lineage, makes_module, methods, own_attribute, receiver
 from dldoctor.facts.source.respelling import spelled
 from dldoctor.facts.source.syntax import Syntax
@@ -67,16 +68,20 @@ def _unregistered(
         target = node.target if isinstance(node, ast.AnnAssign) else target
         value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
         if target is not None and value is not None and (name := own_attribute(target, self)):
-            if isinstance(value, (ast.List, ast.ListComp, ast.Dict, ast.DictComp, ast.Tuple)):
+            if _is_plain(file.syntax, value):
                 values[name] = value
                 if (layer := _layer_in(file.syntax, value)) is not None:
                     held[name] = (value, layer)
             else:
                 values.pop(name, None)
                 held.pop(name, None)
+        if isinstance(target, ast.Subscript) and value is not None and _is_layer(file.syntax, value):
+            name = own_attribute(target.value, self)
+            if name in values:
+                held[name] = (values[name], value)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
             name = own_attribute(node.func.value, self)
-            if name in values and node.args and _is_layer(file.syntax, node.args[0]):
+            if name in values and node.args and _is_lone_layer(file.syntax, node.args[0], start):
                 held[name] = (values[name], node.args[0])
         if isinstance(node, ast.AugAssign) and isinstance(node.value, (ast.List, ast.ListComp)):
             name = own_attribute(node.target, self)
@@ -87,7 +92,7 @@ def _unregistered(
     for name, (value, layer) in held.items():
         if not _stays_inside(file.syntax, made, start, name, self):
             continue
-        wrapper = "nn.ModuleDict" if isinstance(value, (ast.Dict, ast.DictComp)) else "nn.ModuleList"
+        wrapper = "nn.ModuleDict" if _kind(value) == "dict" else "nn.ModuleList"
         if file.syntax.name(getattr(layer, "func", layer)) == "torch.nn.Parameter":
             wrapper = wrapper.replace("Module", "Parameter")
         yield Finding(
@@ -100,10 +105,26 @@ def _unregistered(
         )
 
 
+def _is_plain(syntax: Syntax, value: ast.expr) -> bool:
+    """Whether a list, tuple or dict of Python is made."""
+    if isinstance(value, ast.Call):
+        return syntax.name(value.func) in ("builtins.list", "builtins.tuple", "builtins.dict") and not value.keywords
+    return isinstance(value, (ast.List, ast.ListComp, ast.Dict, ast.DictComp, ast.Tuple))
+
+
 def _kind(value: ast.expr) -> str:
     return (
         "dict" if isinstance(value, (ast.Dict, ast.DictComp)) else "tuple" if isinstance(value, ast.Tuple) else "list"
     )
+
+
+def _is_lone_layer(syntax: Syntax, node: ast.expr, start: Method) -> bool:
+    """Whether it is a layer, or a name for one that is used for nothing else."""
+    if not isinstance(node, ast.Name):
+        return _is_layer(syntax, node)
+    made = [value for _, value in assignments(syntax, node)]
+    uses = [n for n in ast.walk(start) if isinstance(n, ast.Name) and n.id == node.id and isinstance(n.ctx, ast.Load)]
+    return len(uses) == 1 and bool(made) and all(_is_layer(syntax, each) for each in made)
 
 
 def _is_layer(syntax: Syntax, node: ast.AST) -> bool:
@@ -122,7 +143,9 @@ def _layer_in(syntax: Syntax, value: ast.expr, least: int = 2) -> ast.AST | None
         return found[0] if len(value.elts) >= least and found else None
     if isinstance(value, ast.Dict):
         return next((each for each in value.values if _is_layer(syntax, each)), None)
-    if isinstance(value, ast.ListComp):
+    if isinstance(value, ast.Call):
+        return _layer_in(syntax, value.args[0], least) if value.args else None
+    if isinstance(value, (ast.ListComp, ast.GeneratorExp)):
         return value.elt if _is_layer(syntax, value.elt) else None
     if isinstance(value, ast.DictComp):
         return value.value if _is_layer(syntax, value.value) else None
@@ -152,6 +175,9 @@ def _stays_inside(syntax: Syntax, made: ast.ClassDef, start: Method, name: str, 
 
 
 def _wrapped(file: SourceFile, value: ast.expr, wrapper: str) -> list[Edit] | None:
+    if isinstance(value, ast.Call):
+        text, needed = spelled(file, value, wrapper)
+        return [file.replace(value.func, text), *needed]
     if wrapper.endswith("Dict") and not (
         isinstance(value, ast.Dict)
         and all(isinstance(k, ast.Constant) and isinstance(k.value, str) and "." not in k.value for k in value.keys)

@@ -29,7 +29,7 @@ def argparse_bool(source: SourceTree) -> Iterator[Finding]:
             continue
         for call in file.syntax.method_calls("add_argument"):
             kind = argument(call, None, "type")
-            if kind is None or file.syntax.name(kind) != "builtins.bool" or argument(call, None, "action") is not None:
+            if kind is None or not _is_bool(file, kind) or argument(call, None, "action") is not None:
                 continue
             option = next(
                 (a.value for a in call.args if isinstance(a, ast.Constant) and str(a.value).startswith("--")), ""
@@ -43,12 +43,20 @@ def argparse_bool(source: SourceTree) -> Iterator[Finding]:
             )
 
 
+def _is_bool(file: SourceFile, kind: ast.expr) -> bool:
+    if isinstance(kind, ast.Lambda) and isinstance(kind.body, ast.Call) and len(kind.body.args) == 1:
+        given, taken = kind.body.args[0], kind.args.args
+        same = isinstance(given, ast.Name) and len(taken) == 1 and given.id == taken[0].arg
+        return same and file.syntax.name(kind.body.func) == "builtins.bool"
+    return file.syntax.name(kind) == "builtins.bool"
+
+
 # --- environment --------------------------------------------------------------------------------------------------
 
 _THREADS = {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
 _COUNTERS = {"torch", "numpy"}
 #: start processes that do read it
-_CHILDREN = re.compile(r"subprocess|multiprocessing|mp\.spawn|os\.exec|os\.system|Popen|joblib|ray\b|launch")
+_CHILDREN = re.compile(r"subprocess|multiprocessing|mp\.spawn|os\.exec|os\.system|Popen|joblib|\bray\b|launch")
 
 
 @check("SRC065", Severity.WARNING, since="0.1")
@@ -123,7 +131,7 @@ def _moved(file: SourceFile, statement: ast.stmt, first: ast.stmt) -> list[Edit]
     "SRC031",
     Severity.WARNING,
     since="0.1",
-    symptoms=("The server socket has failed to listen on any local network address", "Address already in use"),
+    symptoms=("The server socket has failed to listen on any local network address",),
 )
 def hard_coded_port(source: SourceTree) -> Iterator[Finding]:
     """The port of the process group is a number in the source.
@@ -164,5 +172,5 @@ def _port(file: SourceFile, node: ast.expr, port: str) -> Finding:
         "port {port} is written into the source",
         port=port,
         show=file.frame(node, "another run may hold it"),
-        fix="start with torchrun --standalone and let init_process_group read the environment",
+        fix="take it from the environment, where torchrun puts a free one, or look for a free one",
     )

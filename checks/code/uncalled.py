@@ -25,7 +25,6 @@ _SAVED = {"state_dict", "parameters"}
     Severity.ERROR,
     since="0.1",
     symptoms=(
-        "Expected state_dict to be dict-like, got <class 'method'>",
         "'method' object is not iterable",
         "cannot pickle '_thread.RLock' object",
         "unsupported operand type(s) for +=: 'float' and 'builtin_function_or_method'",
@@ -73,8 +72,16 @@ def _uncalled(file: SourceFile) -> Iterator[tuple[ast.Attribute, str]]:
 
 
 def _is_property(file: SourceFile, node: ast.Attribute) -> bool:
-    """Whether a class of this file makes a property of that name."""
-    return any(each.name == node.attr and each.decorator_list for each in file.syntax.of(ast.FunctionDef))
+    """Whether this file makes a property or a plain attribute of that name."""
+    return (
+        any(each.name == node.attr and each.decorator_list for each in file.syntax.of(ast.FunctionDef))
+        or any(each.attr == node.attr and isinstance(each.ctx, ast.Store) for each in file.syntax.of(ast.Attribute))
+        or any(
+            each.id == node.attr and isinstance(file.syntax.scope(each), ast.ClassDef)
+            for each in file.syntax.of(ast.Name)
+            if not isinstance(each.ctx, ast.Load)
+        )
+    )
 
 
 def _is_handed_over(file: SourceFile, node: ast.Attribute) -> bool:

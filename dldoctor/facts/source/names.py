@@ -215,8 +215,8 @@ DEPRECATED: dict[str, OldName] = {
         }),
         *_rows("torch 1.4", "torch.cuda.",
                "memory_cached=~memory_reserved max_memory_cached=~max_memory_reserved"),
-        *_rows("torch 1.11", "torch.utils.data._utils.collate.", """default_collate=torch.utils.data.default_collate
-            default_convert=torch.utils.data.default_convert"""),
+        *_moved("private; torch 1.11 has a public one", "torch.utils.data._utils.collate.", "torch.utils.data.",
+                "default_collate default_convert"),
         *_rows("torch 2.2", "torch.", """utils._pytree._register_pytree_node=~utils._pytree.register_pytree_node
             distributed._all_gather_base=~distributed.all_gather_into_tensor
             distributed._reduce_scatter_base=~distributed.reduce_scatter_tensor

@@ -29,11 +29,15 @@ class Outdated:
     several: bool = False
 
 
-def outdated_names(file: SourceFile, table: Mapping[str, OldName]) -> Iterator[Outdated]:
-    """Old names: one finding for each import statement, and one for each place that no such import led to."""
+def outdated_names(file: SourceFile, table: Mapping[str, OldName], *, called: bool = False) -> Iterator[Outdated]:
+    """Old names: one finding for each import statement, and one for each place that no such import led to.
+
+    Args:
+        called: leave out names that the file only lists or compares with.
+    """
     syntax = file.syntax
     told: list[ast.AST] = []
-    for found in (*_of_imports(file, table), *_of_modules(file, table)):
+    for found in (*_of_imports(file, table, called), *_of_modules(file, table)):
         told.append(found.node)
         yield found
     last = {name.rpartition(".")[2] for name in table}
@@ -50,11 +54,25 @@ def outdated_names(file: SourceFile, table: Mapping[str, OldName]) -> Iterator[O
             patched = {syntax.name(n) for n in syntax.of(ast.Attribute) if isinstance(n.ctx, ast.Store)}
         if name in patched or version_guarded(syntax, node) or _monkeypatched(file, node.attr):
             continue
+        if called and not _is_put_to_use(file, node):
+            continue
         if not told or not _comes_from(file, node, told):
             yield Outdated(node, name, row.since, _words(row), _attribute_edits(file, node, row), row.safe)
 
 
-def _of_imports(file: SourceFile, table: Mapping[str, OldName]) -> Iterator[Outdated]:
+def _is_put_to_use(file: SourceFile, node: ast.AST) -> bool:
+    """Whether a name is called, decorates, or is handed on; not listed, compared or asked for."""
+    above = file.syntax.parent(node)
+    if isinstance(above, ast.Call):
+        return file.syntax.name(above.func) not in ("builtins.isinstance", "builtins.issubclass")
+    if isinstance(above, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return node in above.decorator_list
+    return isinstance(above, (ast.Assign, ast.keyword, ast.Attribute, ast.Expr, ast.If)) and not (
+        isinstance(above, ast.Attribute) and above.attr.startswith("_")
+    )
+
+
+def _of_imports(file: SourceFile, table: Mapping[str, OldName], called: bool) -> Iterator[Outdated]:
     for statement in file.syntax.of(ast.ImportFrom):
         if statement.level or not statement.module:
             continue
@@ -62,9 +80,16 @@ def _of_imports(file: SourceFile, table: Mapping[str, OldName]) -> Iterator[Outd
             alias.name: row
             for alias in statement.names
             if (row := _imported(table, canonical(f"{statement.module}.{alias.name}"))) is not None
+            and not (called and _is_idle(file, statement, alias))
         }
         if rows and not version_guarded(file.syntax, statement):
             yield _of_import(file, statement, rows)
+
+
+def _is_idle(file: SourceFile, statement: ast.ImportFrom, alias: ast.alias) -> bool:
+    """Whether all that the file does with an imported name is to list it or to ask for it."""
+    uses = name_uses(file, statement, alias.asname or alias.name)
+    return bool(uses) and not any(_is_put_to_use(file, use) for use in uses or ())
 
 
 def _of_modules(file: SourceFile, table: Mapping[str, OldName]) -> Iterator[Outdated]:

@@ -84,7 +84,7 @@ def deprecated_arguments(file: SourceFile) -> Iterator[Outdated]:
         yield from _reductions(file)
     if "torchvision" in file.text:
         yield from _pretrained(file)
-    if "checkpoint(" in file.text:
+    if "checkpoint" in file.text:
         yield from _checkpoints(file)
     if "meshgrid" in file.text:
         yield from _meshgrids(file)
@@ -102,16 +102,12 @@ def _reductions(file: SourceFile) -> Iterator[Outdated]:
         ):
             continue
         old = [each for each in call.keywords if each.arg in ("size_average", "reduce")]
-        meant: dict[str | None, object] = {
-            each.arg: each.value.value if isinstance(each.value, ast.Constant) else ... for each in old
-        }
-        edits: tuple[Edit, ...] = ()
-        new = "reduction=..."
-        if ... not in meant.values() and not any(each.arg == "reduction" for each in call.keywords):
-            whole = meant.get("reduce") is False
-            new = f'reduction="{"none" if whole else "sum" if meant.get("size_average") is False else "mean"}"'
-            if len(old) == 1:
-                edits = (file.replace(old[0], new),)
+        meant = {each.arg: each.value.value for each in old if isinstance(each.value, ast.Constant)}
+        if len(meant) < len(old) or any(each.arg == "reduction" for each in call.keywords):
+            continue  # handed on from a caller
+        whole = meant.get("reduce") is False
+        new = f'reduction="{"none" if whole else "sum" if meant.get("size_average") is False else "mean"}"'
+        edits = (file.replace(old[0], new),) if len(old) == 1 else ()
         what = f"{name.rpartition('.')[2]}({old[0].arg}=...)"
         yield Outdated(old[0], what, "torch 1.0", f"write {new}", edits)
 

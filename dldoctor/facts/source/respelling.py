@@ -99,7 +99,8 @@ def reimported(
         bound = name if alias.name in renamed else alias.asname or alias.name
         lines.setdefault(module, []).append(name if name == bound else f"{name} as {bound}")
     if not lines:
-        return [file.without_line(statement)]
+        commented = "#" in file.line(statement.end_lineno or statement.lineno)
+        return [file.replace(statement, "") if commented else file.without_line(statement)]
     text = (file.newline + blanks).join(f"from {module} import {', '.join(names)}" for module, names in lines.items())
     return [file.replace(statement, text)]
 
