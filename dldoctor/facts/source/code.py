@@ -21,7 +21,7 @@ _ALLOWANCE = {True: (1_500, 0.7), False: (150, 0.2)}
 _TRAINING_WORDS = ("torch", "numpy", "lightning", "accelerate")
 
 #: a file with one of these trains or evaluates
-_TRAINS = re.compile(r"backward\(|zero_grad|\.step\(|no_grad|inference_mode|\.eval\(\)|DataLoader")
+_TRAINS = re.compile(r"backward\(|zero_grad|\.step\(|no_grad|inference_mode|\.eval\(\)|DataLoader|\boptim\b")
 #: a file without one of these only defines things: it is read when another one uses them
 _EFFECTS = re.compile(
     r"backward\(|zero_grad|\.step\(|no_grad|inference_mode|[lL]oss\b|cross_entropy|from_numpy|as_tensor|"

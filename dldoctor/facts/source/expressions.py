@@ -20,7 +20,6 @@ from dldoctor.facts.source.values import (
     Object,
     Parameter,
     Result,
-    Scope,
     Symbol,
     Value,
     either,
@@ -74,14 +73,6 @@ class Expressions(Several):
         }
 
     def call(self, node: ast.Call) -> Value:
-        raise NotImplementedError
-
-    def member(self, module: Scope, name: str) -> Value | None:
-        """A name of a module of the project, read when it is first asked for."""
-        raise NotImplementedError
-
-    def submodule(self, package: Scope, name: str, node: ast.AST) -> Value | None:
-        """A module inside a package of the project."""
         raise NotImplementedError
 
     def evaluate(self, node: ast.AST) -> Value:
