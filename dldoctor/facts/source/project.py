@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dldoctor.facts.source.text import SourceFile, read_source
 
-#: parsed files that are kept at once; an entry's imports are mostly those of its neighbours
-_PARSED = 256
+#: characters of parsed files that are kept at once; an entry's imports are mostly those of its neighbours
+_PARSED = 3_000_000
 #: folders that hold many projects: there only the importer's own package is looked for
 _OTHERS = ("site-packages", "dist-packages")
 
@@ -30,6 +30,7 @@ class Project:
     ) -> None:
         self.root = root
         self.tops = frozenset(tops)
+        self._root_name = root.name if root is not None else ""
         self._files: dict[str, SourceFile] = {file.path: file for file in files}
         #: folder -> the names in it that an import can mean
         self._listings: dict[str, frozenset[str]] = {}
@@ -37,6 +38,7 @@ class Project:
         self._digests: dict[str, str] = {}
         self._found: dict[tuple[str, str, int], tuple[str | None, frozenset[str]]] = {}
         self._looked: set[str] = set()
+        self._entry: SourceFile | None = None
         #: called with each path that is read and each folder that is looked into
         self.watch: Callable[[str], object] = lambda _: None
 
@@ -53,11 +55,20 @@ class Project:
         file = self.file(path)
         self._parsed.pop(path, None)
         self._parsed[path] = None
-        if len(self._parsed) > _PARSED:
+        held = sum(len(self._files[each].text) for each in self._parsed)
+        while held > _PARSED and len(self._parsed) > 1:
             oldest = next(iter(self._parsed))
             del self._parsed[oldest]
             self._files[oldest].forget()
+            held -= len(self._files[oldest].text)
         return file
+
+    def entry(self, path: str) -> SourceFile:
+        """The file that is looked at now; the index of the one before it is let go, which imports do without."""
+        if self._entry is not None:
+            self._entry.forget(tree=False)
+        self._entry = self.parsed(path)
+        return self._entry
 
     def find(self, module: str, level: int, importer: SourceFile) -> str | None:
         """The path that `import module` or `from ..module import x` in `importer` means, if it lies in the project."""
@@ -78,7 +89,7 @@ class Project:
             return self._at(here, parts)
         folder, below = here, ""
         while True:
-            foreign = posixpath.basename(folder) in _OTHERS
+            foreign = (self._root_name if folder == "." else posixpath.basename(folder)) in _OTHERS
             if not foreign or parts[0] == below:
                 found = self._at(folder, parts) or (
                     "src" in self.listing(folder) and self._at(_join(folder, "src"), parts)

@@ -81,9 +81,9 @@ class SourceFile:
                 found.setdefault(name, []).append(statement)
         return found
 
-    def forget(self) -> None:
-        """Let go of the tree and all that was made from it; it is made again when asked for."""
-        for name in ("tree", "syntax", "binders"):
+    def forget(self, *, tree: bool = True) -> None:
+        """Let go of the index, and of the tree with it unless it is to stay; both are made again when asked for."""
+        for name in ("syntax", "tree", "binders") if tree else ("syntax",):
             self.__dict__.pop(name, None)
 
     def _told(self, error: SyntaxError) -> ParseError:

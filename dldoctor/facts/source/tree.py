@@ -83,7 +83,7 @@ class SourceTree(DividedFact):
     def part(self, name: str) -> Self:
         project, leaned_on = self.project, set[str]()
         project.watch = leaned_on.add
-        part = type(self)((project.parsed(name),))
+        part = type(self)((project.entry(name),))
         part.__dict__.update(project=project, leaned_on=leaned_on)
         part.code  # noqa: B018  # built here, so that no check's time is charged for it
         return part
