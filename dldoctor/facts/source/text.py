@@ -244,6 +244,8 @@ class SourceFile:
 def read_source(path: Path, name: str) -> SourceFile:
     """The text of a file, or what keeps it from being read."""
     try:
+        if not path.is_file():
+            return SourceFile(name, "", trouble="is no regular file")
         size = path.stat().st_size
         if size > (_LARGEST_NOTEBOOK if name.endswith(".ipynb") else _LARGEST):
             return SourceFile(name, "", trouble=f"has {size / 1e6:.0f} MB, which nobody writes by hand", generated=True)
@@ -258,7 +260,7 @@ def read_source(path: Path, name: str) -> SourceFile:
     except OSError as error:
         return SourceFile(name, "", trouble=f"can't be read ({error.strerror})")
     except SyntaxError as error:
-        return SourceFile(name, "", trouble=str(error.msg))
+        return SourceFile(name, "", trouble=f"has no encoding that Python knows ({error.msg})")
     except UnicodeDecodeError as error:
         words = f"is not {error.encoding.upper()}, though no coding line says otherwise (byte {error.start})"
         return SourceFile(name, "", trouble=words)

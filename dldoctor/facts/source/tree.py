@@ -141,11 +141,16 @@ def _walk(start: Path) -> Iterator[Path]:
             and name not in _FOREIGN
             and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
         ]
-        yield from (Path(folder, name) for name in names if name.endswith(_ENDINGS) and not name.startswith("."))
+        for name in names:
+            # a link to nowhere, a pipe or a device is no source
+            if name.endswith(_ENDINGS) and not name.startswith(".") and (path := Path(folder, name)).is_file():
+                yield path
 
 
 def _shown(path: Path, folder: Path) -> str:
-    try:
-        return path.resolve().relative_to(folder.resolve()).as_posix()
-    except ValueError:
-        return Path(os.path.relpath(path, folder)).as_posix()
+    """The path as the user wrote it where it leads down from the folder, else by the shortest way there."""
+    plain = Path(os.path.normpath(path))
+    for way, base in ((plain, folder), (plain.parent.resolve() / plain.name, folder.resolve())):
+        if way.is_relative_to(base):
+            return way.relative_to(base).as_posix()
+    return Path(os.path.relpath(path, folder)).as_posix()

@@ -1,12 +1,13 @@
 """Places, frames and edits: columns in characters, edits in bytes, line ends and comments kept."""
 
 import ast
+import os
 from pathlib import Path
 
 import pytest
 
 from dldoctor import BadInput, Edit, Edits, SourceTree
-from dldoctor.facts.source.text import ParseError, SourceFile
+from dldoctor.facts.source.text import ParseError, SourceFile, read_source
 from dldoctor.facts.subjects import SourcePaths
 from dldoctor.plugins import load_registry
 from dldoctor.resources import Resources
@@ -108,3 +109,14 @@ def test_every_fix_parses_and_cures(path: Path, newline: str) -> None:
         assert len(again) < len(found)
     assert "\n" not in text.replace(newline, "")
     assert not fixes, "an edit is still offered after all were applied"
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "nowhere.py").symlink_to(tmp_path / "gone")
+    (tmp_path / "zero.py").symlink_to("/dev/zero")
+    (tmp_path / "real.txt").write_text("x = 1\n")
+    (tmp_path / "link.py").symlink_to(tmp_path / "real.txt")
+    tree = SourceTree.gather(SourcePaths((".",), tmp_path), Resources())
+    assert [(file.path, file.text) for file in tree.files] == [("link.py", "x = 1\n")]
+    assert read_source(tmp_path / "zero.py", "zero.py").trouble == "is no regular file"
