@@ -185,13 +185,14 @@ def backward_twice(source: SourceTree) -> Iterator[Finding]:
     seen: set[ast.AST] = set()
     for run in source.code.runs:
         backwards = [e for e in run.of("backward") if not _keeps(e)]
+        known = tied(run) if len(backwards) > 1 else {}
         for event in backwards:
             if event.node in seen or event.grad is False:
                 continue
-            earlier = next((b for b in backwards if _comes_before(b, event) and _shared(b, event)), None)
+            earlier = next((b for b in backwards if _comes_before(b, event) and _shared(b, event, known)), None)
             if earlier is not None:
                 seen.add(event.node)
-                yield _twice(event, earlier, _shared(earlier, event))
+                yield _twice(event, earlier, _shared(earlier, event, known))
             elif (state := _handed_on(run, event)) is not None and state[0] not in seen:
                 seen.add(state[0])
                 yield _carried(event, *state)
@@ -200,7 +201,8 @@ def backward_twice(source: SourceTree) -> Iterator[Finding]:
 def _keeps(event: Event) -> bool:
     """Whether a backward may leave its graph as it is."""
     flags = [event.keywords[name] for name in ("retain_graph", "create_graph") if name in event.keywords]
-    return any(not (isinstance(flag, Const) and flag.value is False) for flag in flags)
+    hidden = isinstance(event.node, ast.Call) and len(event.node.args) > 1
+    return hidden or any(not (isinstance(flag, Const) and flag.value is False) for flag in flags)
 
 
 def _comes_before(first: Event, second: Event) -> bool:
@@ -213,16 +215,16 @@ def _comes_before(first: Event, second: Event) -> bool:
     return placed and passes(first.file.syntax, first.node, second.node)
 
 
-def _shared(first: Event, second: Event) -> Value | None:
+def _shared(first: Event, second: Event, known: dict[int, bool | None]) -> Value | None:
     """What both come by and the first surely frees: a loss over an output, or an output of a network."""
     mine = {id(each) for each in way_back(first.value)}
     for each in way_back(second.value):
         if id(each) not in mine or not isinstance(each, Result):
             continue
         if is_forward(each) and each.callee is not None and not origin(each.callee).marked("frozen"):
-            if each.callee is not None and role(each.callee) != "module" and not each.marked("backward"):
-                continue
-            return each
+            if role(each.callee) == "module" or each.marked("backward") or id(each) in known:
+                return each
+            continue
         if each is second.value and each is first.value and each.made_by in ("loss", "call"):
             return each
     return None
@@ -262,11 +264,20 @@ def _handed_on(run: Run, event: Event) -> tuple[ast.AST, str] | None:
         if not (isinstance(statement, ast.Assign) and statement.value is node and len(statement.targets) == 1):
             continue
         target = statement.targets[0]
-        names = {n.id for n in (target.elts if isinstance(target, ast.Tuple) else [target]) if isinstance(n, ast.Name)}
-        for given in (*node.args, *(k.value for k in node.keywords)):
-            if isinstance(given, ast.Name) and given.id in names and _only_there(loop.node, given.id, syntax):
-                return node, given.id
+        names = {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
+        for given in _plain_names([*node.args, *(k.value for k in node.keywords)]):
+            if given in names and _only_there(loop.node, given, syntax):
+                return node, given
     return None
+
+
+def _plain_names(given: list[ast.expr]) -> Iterator[str]:
+    """Names handed over as they are, in a tuple or not."""
+    for each in given:
+        if isinstance(each, ast.Name):
+            yield each.id
+        elif isinstance(each, (ast.Tuple, ast.List)):
+            yield from _plain_names(each.elts)
 
 
 def _only_there(loop: ast.AST, name: str, syntax: object) -> bool:
