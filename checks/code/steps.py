@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
@@ -13,6 +14,7 @@ from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import is_module, origin
 from dldoctor.facts.source.values import Loop, Result, Value, ancestry
 
+_FIRST = re.compile(r"next\(\s*iter\(")
 _EMPTIES = ("torch.cuda.empty_cache", "torch.cuda.memory.empty_cache", "torch.accelerator.empty_cache")
 
 
@@ -65,7 +67,7 @@ def iterator_per_step(source: SourceTree) -> Iterator[Finding]:
     """
     seen: set[ast.AST] = set()
     for file in source.files:
-        if "next(" not in file.text or "iter(" not in file.text:
+        if not _FIRST.search(file.text):
             continue
         found = {
             node

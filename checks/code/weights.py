@@ -155,7 +155,7 @@ def unused_training_object(source: SourceTree) -> Iterator[Finding]:
     """
     seen: set[ast.AST] = set()
     for file in source.files:
-        if "DataParallel" in file.text or "torch.compile" in file.text:
+        if ".backward(" in file.text and ("DataParallel" in file.text or "torch.compile" in file.text):
             for statement, name in _never_used(file):
                 seen.add(statement)
                 yield Finding(

@@ -184,3 +184,20 @@ def test_a_network_knows_modes_when_a_layer_does(layer: str, differs: bool) -> N
 def test_odd_sources_end_nothing(text: str) -> None:
     list(read(text + "\n").runs)  # comes to its end
     assert read(text, other="import torch\ntorch.load('x')").calls("torch.load").__next__().file.path == "other.py"
+
+
+def test_a_part_has_the_mode_of_the_whole_that_a_caller_may_have_switched() -> None:
+    code = read(
+        "import torch\nclass N(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.drop = torch.nn.Dropout()\n    def show(self, loss):\n        return self.drop(loss)"
+    )
+    assert only(code, "forward").mode is None
+
+
+def test_a_layer_put_into_a_network_is_an_effect_outside_its_making() -> None:
+    code = read(
+        "import torch, torchvision\nclass N(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.fc = torch.nn.Linear(1, 2)\nn = N()\nn.fc = torch.nn.Linear(1, 3)\n"
+        "r = torchvision.models.vgg16()\nr.classifier[6] = torch.nn.Linear(1, 3)"
+    )
+    assert [event.node.lineno for event in code.events("replace")] == [7, 9]  # type: ignore[attr-defined]
