@@ -200,6 +200,10 @@ def _never_used(file: SourceFile) -> Iterator[tuple[ast.stmt, str]]:
         if not isinstance(target, ast.Name) or (syntax.function(statement) is None and not _is_script(file)):
             continue
         given = call.args[0] if call.args else None
+        while (
+            isinstance(given, ast.Call) and isinstance(given.func, ast.Attribute) and given.func.attr in ("to", "cuda")
+        ):
+            given = given.func.value
         if not isinstance(given, ast.Name) or given.id == target.id or _is_read(file, target.id):
             continue
         if any(isinstance(each.func, ast.Name) and each.func.id == given.id for each in syntax.of(ast.Call)):
