@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
-from dldoctor.facts.source.blocks import passes
+from dldoctor.facts.source.blocks import conditions, leaves, passes, stands_in
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import origin, role
 from dldoctor.facts.source.ties import in_graph, is_forward, tied, way_back
@@ -185,13 +185,17 @@ def backward_twice(source: SourceTree) -> Iterator[Finding]:
     seen: set[ast.AST] = set()
     for run in source.code.runs:
         backwards = [e for e in run.of("backward") if not _keeps(e)]
+        known = tied(run) if backwards else {}
         for event in backwards:
             if event.node in seen or event.grad is False:
                 continue
-            earlier = next((b for b in backwards if _comes_before(b, event) and _shared(b, event)), None)
+            earlier = next((b for b in backwards if _comes_before(b, event) and _shared(b, event, known)), None)
             if earlier is not None:
                 seen.add(event.node)
-                yield _twice(event, earlier, _shared(earlier, event))
+                yield _twice(event, earlier, _shared(earlier, event, known))
+            elif (before := _made_before(event, known)) is not None:
+                seen.add(event.node)
+                yield _again(event, before)
             elif (state := _handed_on(run, event)) is not None and state[0] not in seen:
                 seen.add(state[0])
                 yield _carried(event, *state)
@@ -200,32 +204,63 @@ def backward_twice(source: SourceTree) -> Iterator[Finding]:
 def _keeps(event: Event) -> bool:
     """Whether a backward may leave its graph as it is."""
     flags = [event.keywords[name] for name in ("retain_graph", "create_graph") if name in event.keywords]
-    return any(not (isinstance(flag, Const) and flag.value is False) for flag in flags)
+    hidden = isinstance(event.node, ast.Call) and len(event.node.args) > 1
+    return hidden or any(not (isinstance(flag, Const) and flag.value is False) for flag in flags)
 
 
 def _comes_before(first: Event, second: Event) -> bool:
     """Whether both happen in one round, the first before the second."""
-    if first is second or first.node is second.node or first.loop is not second.loop or first.file is not second.file:
+    if first is second or first.node is second.node or first.file is not second.file:
         return False
-    if first.function is not second.function:
+    behind = second.loop is None or first.loop in second.loop
+    if first.function is not second.function or not (first.loop is second.loop or behind):
         return False
     placed = (first.node.lineno, first.node.col_offset) < (second.node.lineno, second.node.col_offset)  # type: ignore[attr-defined]  # calls have a place
     return placed and passes(first.file.syntax, first.node, second.node)
 
 
-def _shared(first: Event, second: Event) -> Value | None:
+def _shared(first: Event, second: Event, known: dict[int, bool | None]) -> Value | None:
     """What both come by and the first surely frees: a loss over an output, or an output of a network."""
     mine = {id(each) for each in way_back(first.value)}
     for each in way_back(second.value):
         if id(each) not in mine or not isinstance(each, Result):
             continue
         if is_forward(each) and each.callee is not None and not origin(each.callee).marked("frozen"):
-            if each.callee is not None and role(each.callee) != "module" and not each.marked("backward"):
-                continue
-            return each
+            if role(each.callee) == "module" or each.marked("backward") or id(each) in known:
+                return each
+            continue
         if each is second.value and each is first.value and each.made_by in ("loss", "call"):
             return each
     return None
+
+
+def _made_before(event: Event, known: dict[int, bool | None]) -> Value | None:
+    """The output of a network that a loop goes back through in every round, though it was made before the loop."""
+    loop, statement = event.loop, event.statement
+    if loop is None or statement is None or event.file is not loop.file:
+        return None
+    syntax = event.file.syntax
+    if not stands_in(syntax, statement, loop.node) or leaves(syntax, statement, loop.node):
+        return None
+    if conditions(syntax, statement, loop.node):
+        return None
+    made = [v for v in way_back(event.value) if isinstance(v, Result)]
+    if any(v.loop is not None and v.loop in loop for v in made):
+        return None
+    return next((v for v in made if is_forward(v) and (id(v) in known or role(v.callee or v) == "module")), None)
+
+
+def _again(event: Event, before: Value) -> Finding:
+    file = event.file
+    frames = [file.frame(event.node, "in every round")]
+    if before.node is not None and before.file is not None:
+        frames.append(before.file.frame(before.node, "made once, before the loop"))
+    return Finding(
+        file.place(event.node),
+        "goes back through one graph in every round, and the first round frees it",
+        show=frames,
+        fix="make the output and its loss anew in every round",
+    )
 
 
 def _twice(event: Event, earlier: Event, shared: Value | None) -> Finding:
@@ -262,11 +297,20 @@ def _handed_on(run: Run, event: Event) -> tuple[ast.AST, str] | None:
         if not (isinstance(statement, ast.Assign) and statement.value is node and len(statement.targets) == 1):
             continue
         target = statement.targets[0]
-        names = {n.id for n in (target.elts if isinstance(target, ast.Tuple) else [target]) if isinstance(n, ast.Name)}
-        for given in (*node.args, *(k.value for k in node.keywords)):
-            if isinstance(given, ast.Name) and given.id in names and _only_there(loop.node, given.id, syntax):
-                return node, given.id
+        names = {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
+        for given in _plain_names([*node.args, *(k.value for k in node.keywords)]):
+            if given in names and _only_there(loop.node, given, syntax):
+                return node, given
     return None
+
+
+def _plain_names(given: list[ast.expr]) -> Iterator[str]:
+    """Names handed over as they are, in a tuple or not."""
+    for each in given:
+        if isinstance(each, ast.Name):
+            yield each.id
+        elif isinstance(each, (ast.Tuple, ast.List)):
+            yield from _plain_names(each.elts)
 
 
 def _only_there(loop: ast.AST, name: str, syntax: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import origin, role
 from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Const, Loop, Object, Symbol, ancestry
+
+_BY_LENGTH = re.compile(r"/\s*len\(")
 
 
 @dataclass(frozen=True)
@@ -249,7 +252,7 @@ def unreset_metric(source: SourceTree) -> Iterator[Finding]:
     """
     seen: set[ast.AST] = set()
     for file in source.files:
-        if "len(" not in file.text or "+=" not in file.text or not (".item()" in file.text or "loss" in file.text):
+        if "+=" not in file.text or ".item()" not in file.text or not _BY_LENGTH.search(file.text):
             continue
         for statement in file.syntax.of(ast.AugAssign):
             found = _never_reset(file, statement)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
@@ -11,8 +12,10 @@ from dldoctor.facts.source.blocks import conditions, innermost_loop, stands_in
 from dldoctor.facts.source.code import TrainingCode
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import is_module, origin
+from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Loop, Result, Value, ancestry
 
+_FIRST = re.compile(r"\bnext\(")
 _EMPTIES = ("torch.cuda.empty_cache", "torch.cuda.memory.empty_cache", "torch.accelerator.empty_cache")
 
 
@@ -65,15 +68,9 @@ def iterator_per_step(source: SourceTree) -> Iterator[Finding]:
     """
     seen: set[ast.AST] = set()
     for file in source.files:
-        if "next(" not in file.text or "iter(" not in file.text:
+        if not _FIRST.search(file.text) or "iter(" not in file.text or ".backward(" not in file.text:
             continue
-        found = {
-            node
-            for node in file.syntax.calls("builtins.next")
-            if node.args
-            and isinstance(node.args[0], ast.Call)
-            and file.syntax.name(node.args[0].func) == "builtins.iter"
-        }
+        found = {node for node in file.syntax.calls("builtins.next") if _starts_anew(file, node)}
         for run in source.code.runs if found else ():
             for forward, drawn in _drawn(source.code, run, found):
                 loop = forward.loop
@@ -91,6 +88,25 @@ def iterator_per_step(source: SourceTree) -> Iterator[Finding]:
                     show=file.frame(drawn.node, "all else that the workers loaded is thrown away"),
                     fix="write batches = iter(loader) before the loop, and next(batches) in it",
                 )
+
+
+def _starts_anew(file: SourceFile, node: ast.Call) -> bool:
+    """Whether `next` gets an iterator that was made for it alone: `next(iter(x))`, or one made in the same round."""
+    given = node.args[0] if node.args else None
+    if isinstance(given, ast.Call):
+        return file.syntax.name(given.func) == "builtins.iter"
+    loop = innermost_loop(file.syntax, node)
+    if not isinstance(given, ast.Name) or loop is None or conditions(file.syntax, node, loop):
+        return False
+    made = [n for n in ast.walk(loop) if isinstance(n, ast.Name) and n.id == given.id and isinstance(n.ctx, ast.Store)]
+    statement = file.syntax.parent(made[0]) if len(made) == 1 else None
+    return (
+        isinstance(statement, ast.Assign)
+        and isinstance(statement.value, ast.Call)
+        and file.syntax.name(statement.value.func) == "builtins.iter"
+        and innermost_loop(file.syntax, statement) is loop
+        and not conditions(file.syntax, statement, loop)
+    )
 
 
 def _drawn(code: TrainingCode, run: Run, nodes: set[ast.Call]) -> Iterator[tuple[Event, Result]]:

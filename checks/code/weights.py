@@ -11,7 +11,18 @@ from dldoctor.facts.source.code import enclosing
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import is_module, is_optimizer, origin, role
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Collection, Const, Object, Parameter, Result, Symbol, Value, ancestry
+from dldoctor.facts.source.values import (
+    Collection,
+    Const,
+    Either,
+    Loop,
+    Object,
+    Parameter,
+    Result,
+    Symbol,
+    Value,
+    ancestry,
+)
 
 #: take a network apart into other parameters
 _SHARDS = (
@@ -153,7 +164,7 @@ def unused_training_object(source: SourceTree) -> Iterator[Finding]:
     """
     seen: set[ast.AST] = set()
     for file in source.files:
-        if "DataParallel" in file.text or "torch.compile" in file.text:
+        if ".backward(" in file.text and ("DataParallel" in file.text or "torch.compile" in file.text):
             for statement, name in _never_used(file):
                 seen.add(statement)
                 yield Finding(
@@ -172,7 +183,7 @@ def unused_training_object(source: SourceTree) -> Iterator[Finding]:
             bases = held(optimizer)
             if not bases or not all(isinstance(each, Object) and role(each) == "module" for each in bases):
                 continue
-            if _only_parameters(optimizer) and not _is_trained(run, bases):
+            if _only_parameters(optimizer) and not _is_trained(run, loop, bases):
                 seen.add(step.node)
                 file = step.file
                 build = optimizer.node
@@ -198,6 +209,10 @@ def _never_used(file: SourceFile) -> Iterator[tuple[ast.stmt, str]]:
         if not isinstance(target, ast.Name) or (syntax.function(statement) is None and not _is_script(file)):
             continue
         given = call.args[0] if call.args else None
+        while (
+            isinstance(given, ast.Call) and isinstance(given.func, ast.Attribute) and given.func.attr in ("to", "cuda")
+        ):
+            given = given.func.value
         if not isinstance(given, ast.Name) or given.id == target.id or _is_read(file, target.id):
             continue
         if any(isinstance(each.func, ast.Name) and each.func.id == given.id for each in syntax.of(ast.Call)):
@@ -234,18 +249,31 @@ def _only_parameters(optimizer: Value) -> bool:
 _TAKES_PARAMETERS = (".parameters", ".named_parameters", "part", "builtins.filter", "builtins.list")
 
 
-def _is_trained(run: Run, bases: list[Value]) -> bool:
+def _is_trained(run: Run, loop: Loop, bases: list[Value]) -> bool:
     """Whether a network of these, or one that shares a part with them, takes part in a loss; or may out of sight."""
     mine = set().union(*(_parts(each) for each in bases))
-    backwards = run.of("backward")
-    for event in backwards:
-        for part in ancestry(event.value, 600):
+    for event in run.of("backward"):
+        for part in _made_of(event.value):
             unknown = isinstance(part, Result) and part.made_by in ("call", "unknown")
-            if unknown or isinstance(part, (Parameter, Collection)):
+            if event.loop in loop and (unknown or isinstance(part, (Parameter, Collection))):
                 return True
             if isinstance(part, Result) and part.callee is not None and _parts(origin(part.callee)) & mine:
                 return True
     return any(base.marked("escapes", "seen outside", "written") for base in bases)
+
+
+def _made_of(value: Value) -> Iterator[Value]:
+    """What a loss was made of, down to the data."""
+    waiting, seen = [value], {id(value)}
+    while waiting and len(seen) < 600:
+        current = waiting.pop()
+        if isinstance(current, Result) and (current.made_by == "data" or current.made_by in words.FACTORIES):
+            continue
+        yield current
+        for each in (*current.inputs, *(current.options if isinstance(current, Either) else ())):
+            if id(each) not in seen:
+                seen.add(id(each))
+                waiting.append(each)
 
 
 def _parts(network: Value) -> set[int]:

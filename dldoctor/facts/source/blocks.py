@@ -11,7 +11,6 @@ Loop = ast.For | ast.AsyncFor | ast.While
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _BORDERS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.Module)
 _LEAVES = (ast.Return, ast.Raise, ast.Break, ast.Continue)
-_ENDS = (ast.Return, ast.Raise, ast.Break)
 
 
 def around(syntax: Syntax, node: ast.AST, until: ast.AST | None = None) -> Iterator[ast.AST]:
@@ -82,11 +81,13 @@ def leaves(syntax: Syntax, statement: ast.stmt, until: ast.AST) -> bool:
         if isinstance(current, ast.stmt):
             block = block_of(syntax, current)
             after = block[next(i for i, each in enumerate(block) if each is current) :]
-            if any(isinstance(each, _ENDS) for each in after):
+            inner = innermost_loop(syntax, current) is not until
+            if any(
+                isinstance(each, (ast.Return, ast.Raise)) or (isinstance(each, ast.Break) and not inner)
+                for each in after
+            ):
                 return True
         current = syntax.parent(current)
-        if isinstance(current, _LOOPS) and current is not until:
-            return False
     return False
 
 

@@ -190,7 +190,9 @@ class Expressions(Several):
             self.emit("zero_grad", target, owner, name="grad =")
         if owner.marked("mode") and role(value) == "module" and _may_be_network(owner):
             value.mark("mode")  # a part has the mode of the whole, which its caller may have switched
-        if role(value) == "module" and not (self.function is not None and self.function.name == "__init__"):
+        if role(value) == "module" and not (
+            self.function is not None and self.function.name == "__init__" and owner is self.function.receiver
+        ):
             self.emit("replace", target, owner, name=target.attr, arguments=(value,))
         for each in owner.options:
             if isinstance(each, Symbol):

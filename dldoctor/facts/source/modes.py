@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
 from dldoctor.facts.source import vocabulary as words
@@ -12,6 +13,8 @@ from dldoctor.facts.source.values import Class, Collection, Const, Either, Objec
 
 #: hand on what they get, so that a backward through them is one through that
 _ALONG = (".scale", ".mean", ".sum", ".div", ".mul", ".squeeze", "part", ".div_", ".to", ".float")
+#: contexts of other packages whose names say that they may switch the mode or autograd
+_SWITCHES = re.compile("eval|no_?grad|inference", re.IGNORECASE)
 
 
 class Modes(Expressions):
@@ -65,6 +68,9 @@ class Modes(Expressions):
             return True
         if name in words.SET_GRAD:
             return self.truth(first) if first is not None else None
+        if _SWITCHES.search(name.rpartition(".")[2]):
+            self.modes = dict.fromkeys(self.modes, None)
+            return None if self.grad is not False else False
         if isinstance(context, (Object, Symbol)) or "." in name.strip("."):
             return self.grad  # a name from outside: only torch's own, above, switch it
         if self.grad is not False:

@@ -50,7 +50,7 @@ class Outside(Modes):
         ) or name.startswith(("torch.func.", "functorch.")):
             self.emit("differentiate", node, symbol)
         if name in ("torch.autograd.backward", "scaled_loss.backward") and arguments:
-            self.backward(arguments[0], node)
+            self.backward(arguments[0], node, keywords)
         if (
             name in words.SET_GRAD
             and isinstance(self.statement, ast.Expr)
@@ -85,6 +85,8 @@ class Outside(Modes):
             )
             return answer
         if name in words.MODULE_WRAPPERS and arguments:
+            if name.endswith("DataParallel"):
+                origin(arguments[0]).mark(".parameters")  # takes nothing but a network
             return arguments[0]
         last = name.rpartition(".")[2]
         if name in _KEEPS_VALUES and inputs:

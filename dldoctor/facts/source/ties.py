@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dldoctor.facts.source import vocabulary as words
 from dldoctor.facts.source.events import Run
 from dldoctor.facts.source.roles import has_graph, is_module
-from dldoctor.facts.source.values import Either, Result, Value
+from dldoctor.facts.source.values import Collection, Either, Parameter, Result, Value
 
 _UNKNOWN = ("call", "unknown")
 
@@ -47,5 +47,12 @@ def tied(run: Run) -> dict[int, bool | None]:
 
 
 def in_graph(value: Value, known: dict[int, bool | None]) -> bool:
-    """Whether a value surely is part of a graph; `known` as `tied` has it."""
+    """Whether a value surely is inside a graph, and no leaf of one; `known` as `tied` has it. Of a list, whether
+    something in it is."""
+    if isinstance(value, Either):
+        return all(in_graph(option, known) for option in value.options)
+    if isinstance(value, Collection):
+        return any(in_graph(item, known) for item in value.items)
+    if value.marked("requires_grad") or (isinstance(value, Parameter) and not value.marked("backward")):
+        return False
     return has_graph(value, dict(known)) is True

@@ -190,3 +190,20 @@ def test_odd_sources_do_not_keep_what_follows_from_being_read(text: str) -> None
 @pytest.mark.parametrize("expression", ["-" * 3000 + "1", "+".join(["1"] * 5000)])
 def test_what_is_too_deep_for_the_parser_has_no_reading(expression: str) -> None:
     assert read(f"import torch\nx = {expression}\n").runs == []
+
+
+def test_a_part_has_the_mode_of_the_whole_that_a_caller_may_have_switched() -> None:
+    code = read(
+        "import torch\nclass N(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.drop = torch.nn.Dropout()\n    def show(self, loss):\n        return self.drop(loss)"
+    )
+    assert only(code, "forward").mode is None
+
+
+def test_a_layer_put_into_a_network_is_an_effect_outside_its_making() -> None:
+    code = read(
+        "import torch, torchvision\nclass N(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.fc = torch.nn.Linear(1, 2)\nn = N()\nn.fc = torch.nn.Linear(1, 3)\n"
+        "r = torchvision.models.vgg16()\nr.classifier[6] = torch.nn.Linear(1, 3)"
+    )
+    assert [event.node.lineno for event in code.events("replace")] == [7, 9]  # type: ignore[attr-defined]
