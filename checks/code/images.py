@@ -280,7 +280,11 @@ def _is_share(syntax: Syntax, node: ast.expr | ast.AugAssign, depth: int) -> boo
     "SRC027",
     Severity.WARNING,
     since="0.1",
-    symptoms=("'NoneType' object has no attribute 'shape'", "'NoneType' object is not subscriptable & imread"),
+    symptoms=(
+        "'NoneType' object has no attribute 'shape' & imread",
+        "'NoneType' object is not subscriptable & imread",
+        "Assertion failed) !_src.empty() in function 'cvtColor'",
+    ),
 )
 def unchecked_imread(source: SourceTree) -> Iterator[Finding]:
     """A picture that OpenCV may not have read is used at once.
