@@ -385,4 +385,6 @@ def _has_folder(syntax: Syntax, path: ast.expr) -> bool:
         return isinstance(path.value, str) and "/" in path.value.removeprefix("./").removeprefix("/tmp/")
     if isinstance(path, ast.JoinedStr):
         return any(isinstance(part, ast.Constant) and "/" in str(part.value) for part in path.values)
-    return isinstance(path, ast.BinOp) and isinstance(path.op, ast.Add) and _has_folder(syntax, path.right)
+    if isinstance(path, ast.BinOp) and isinstance(path.op, (ast.Add, ast.Mod)):
+        return _has_folder(syntax, path.left if isinstance(path.op, ast.Mod) else path.right)
+    return False
