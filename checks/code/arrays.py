@@ -40,7 +40,7 @@ _NEW_SHAPE: dict[str, Callable[[list[ast.expr]], bool]] = {
 _MOVES = {"to", "cuda", "cpu", "float", "half", "double", "long", "detach", "bfloat16", "clone", "numpy", "int", "bool"}
 _FUNCTIONS = {
     *("torch." + name for name in ("clamp", "squeeze", "unsqueeze", "reshape", "permute", "transpose", "flatten",
-                                   "softmax", "flip", "swapaxes", "where", "round", "masked_fill")),
+                                   "softmax", "flip", "swapaxes", "round", "masked_fill")),
     *("torch.nn.functional." + name for name in ("relu", "normalize", "dropout", "softmax", "log_softmax", "pad",
                                                  "leaky_relu", "gelu")),
     *("numpy." + name for name in ("clip", "transpose", "reshape", "flip", "fliplr", "flipud", "squeeze", "append",

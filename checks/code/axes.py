@@ -55,7 +55,9 @@ def squeezed_batch(source: SourceTree) -> Iterator[Finding]:
 def _bare(file: SourceFile, call: ast.Call, better: str, *, safe: bool) -> Finding:
     assert isinstance(call.func, ast.Attribute)
     subject = call.args[0] if call.args else call.func.value
-    text = f"{file.segment(subject)}.{better}"
+    written = file.segment(subject)
+    whole = isinstance(subject, (ast.Name, ast.Attribute, ast.Call, ast.Subscript))
+    text = f"{written}.{better}" if whole else f"({written}).{better}"
     return Finding(
         file.place(call),
         "{value}.squeeze() loses the batch axis of a batch of one",

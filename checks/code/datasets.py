@@ -15,7 +15,7 @@ from dldoctor.facts.source.text import SourceFile
 _SHUFFLES = ("random.shuffle", "numpy.random.shuffle")
 _ORDERS = ("torch.randperm", "numpy.random.permutation")
 _RESETS = ("seed", "manual_seed", "set_state", "setstate", "set_rng_state")
-_LABELS = re.compile(r"(^|_)(y|labels?|targets?|masks?|gt|annotations?|classes|answers?)(_|$|\d)")
+_LABELS = re.compile(r"(^|_)(ys?|labels?|targets?|masks?|gt|annotations?|classes|answers?)(_|$|\d)")
 
 
 @check("SRC069", Severity.ERROR, since="0.1")
@@ -177,10 +177,16 @@ def _kept(file: SourceFile, method: ast.FunctionDef) -> Iterator[ast.expr]:
                 kept = part.args[0]
         elif isinstance(part, ast.Assign) and _is_own(part.targets[0]) and isinstance(part.value, ast.ListComp):
             kept = part.value.elt
-        if kept is not None and not any(isinstance(above, ast.If) for above in syntax.around(part)):
+        if kept is not None and not _is_asked_for(syntax, part, method):
             parts = kept.elts if isinstance(kept, ast.Tuple) else [kept]
             decoded = (found for each in parts if (found := _decoded(syntax, last_held(syntax, each))) is not None)
             yield from decoded
+
+
+def _is_asked_for(syntax: Syntax, node: ast.AST, method: ast.FunctionDef) -> bool:
+    """Whether a condition of the method decides about a node."""
+    inside = itertools.takewhile(lambda above: above is not method, syntax.around(node))
+    return any(isinstance(above, ast.If) for above in inside)
 
 
 def _is_own(node: ast.expr) -> bool:

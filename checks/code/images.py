@@ -280,7 +280,11 @@ def _is_share(syntax: Syntax, node: ast.expr | ast.AugAssign, depth: int) -> boo
     "SRC027",
     Severity.WARNING,
     since="0.1",
-    symptoms=("'NoneType' object has no attribute 'shape'", "'NoneType' object is not subscriptable & imread"),
+    symptoms=(
+        "'NoneType' object has no attribute 'shape' & imread",
+        "'NoneType' object is not subscriptable & imread",
+        "Assertion failed) !_src.empty() in function 'cvtColor'",
+    ),
 )
 def unchecked_imread(source: SourceTree) -> Iterator[Finding]:
     """A picture that OpenCV may not have read is used at once.
@@ -381,4 +385,6 @@ def _has_folder(syntax: Syntax, path: ast.expr) -> bool:
         return isinstance(path.value, str) and "/" in path.value.removeprefix("./").removeprefix("/tmp/")
     if isinstance(path, ast.JoinedStr):
         return any(isinstance(part, ast.Constant) and "/" in str(part.value) for part in path.values)
-    return isinstance(path, ast.BinOp) and isinstance(path.op, ast.Add) and _has_folder(syntax, path.right)
+    if isinstance(path, ast.BinOp) and isinstance(path.op, (ast.Add, ast.Mod)):
+        return _has_folder(syntax, path.left if isinstance(path.op, ast.Mod) else path.right)
+    return False

@@ -178,9 +178,11 @@ def _is_jpeg(syntax: Syntax, path: ast.expr, depth: int) -> bool:
     if isinstance(path, ast.JoinedStr):
         return bool(path.values) and _is_jpeg(syntax, path.values[-1], depth - 1)
     if isinstance(path, ast.BinOp):
-        return _is_jpeg(syntax, path.right, depth - 1)
+        return _is_jpeg(syntax, path.left if isinstance(path.op, ast.Mod) else path.right, depth - 1)
     if isinstance(path, ast.Call) and path.args:
         method = path.func.attr if isinstance(path.func, ast.Attribute) else ""
+        if method == "format" and isinstance(path.func, ast.Attribute):
+            return _is_jpeg(syntax, path.func.value, depth - 1)
         joins = syntax.name(path.func) in ("os.path.join", "builtins.str", "pathlib.Path")
         return (joins or method in ("with_suffix", "replace")) and _is_jpeg(syntax, path.args[-1], depth - 1)
     return False

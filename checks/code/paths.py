@@ -295,7 +295,9 @@ def _numbers(syntax: Syntax) -> Iterator[tuple[ast.Call, str, bool]]:
             if around is not None and _is_label(syntax, around, target.elts[0].id):
                 yield listing, "the numbers of the classes", False
     for call in syntax.calls("builtins.zip"):
-        if len(call.args) == 2 and any(_counts(syntax, each) for each in call.args):
+        above = syntax.parent(call)
+        kept = isinstance(above, ast.Call) and syntax.name(above.func) == "builtins.dict"
+        if kept and len(call.args) == 2 and any(_counts(syntax, each) for each in call.args):
             for each in call.args:
                 if (listing := _listing(syntax, each)) is not None:
                     yield listing, "the numbers of the classes", False
