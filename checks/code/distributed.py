@@ -58,7 +58,7 @@ def _shuffling(loop: Loop) -> Object | None:
             for option in given.options if given is not None else ():
                 if isinstance(option, Object) and option.symbol in (
                     _SAMPLER, "torch.utils.data.distributed.DistributedSampler",
-                ) and not _is_off(option.keywords.get("shuffle")):  # fmt: skip
+                ) and not _is_off(option.keywords.get("shuffle")) and "seed" not in option.keywords:  # fmt: skip
                     return option
     return None
 
@@ -95,7 +95,10 @@ def _untold(event: Event, sampler: Object, outer: Loop) -> Finding:
 
 # --- writing ------------------------------------------------------------------------------------------------------
 
-_RANK = re.compile(r"rank|main|master|primary|chief|leader|is_(?:zero|first)|process_index|coordinator", re.IGNORECASE)
+_RANK = re.compile(
+    r"rank|main|master|primary|chief|leader|is_(?:zero|first)|process_index|coordinator|[=!]= ?0\b|> ?0\b",
+    re.IGNORECASE,
+)
 _SHARDED = re.compile(
     r"fsdp|FullyShardedDataParallel|fully_shard|deepspeed|ZeroRedundancy|DTensor|distributed\.checkpoint"
 )

@@ -36,6 +36,8 @@ _LOOKS = {
     "next",
     "repr",
 }
+#: methods with which a class hands out, moves or stores its layers itself
+_BY_HAND = re.compile(r"param|^(?:to|cuda|cpu|_apply|state_dict)$")
 _REGISTERS = re.compile(r"add_module|register_module|register_parameter|setattr\(|__setattr__|_modules\b|_parameters\b")
 
 
@@ -87,7 +89,7 @@ def _unregistered(
             name = own_attribute(node.target, self)
             if name in values and (layer := _layer_in(file.syntax, node.value, 1)):
                 held[name] = (values[name], layer)
-    if not held or _REGISTERS.search(file.segment(made)) or any(m.name == "parameters" for m in methods(made)):
+    if not held or _REGISTERS.search(file.segment(made)) or any(_BY_HAND.search(m.name) for m in methods(made)):
         return
     for name, (value, layer) in held.items():
         if not _stays_inside(file.syntax, made, start, name, self):
@@ -269,6 +271,6 @@ def _meant(name: str, missing: list[str]) -> str | None:
     if name.startswith("__") and name.endswith("__"):
         special = [each for each in missing if each.startswith("__")]
         return next(iter(difflib.get_close_matches(name, special, 1, 0.8)), None)
-    if "forward" in missing and sorted(core.lower()) != sorted("backward"):
+    if "forward" in missing and "forward" not in name and core.lower() != "backward":
         return next(iter(difflib.get_close_matches(name, ["forward"], 1, 0.85)), None)
     return None

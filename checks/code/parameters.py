@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 
 from dldoctor import Edit, Finding, Severity, SourceTree, check
-from dldoctor.facts.source.classes import is_module, makes_module, methods, own_attribute, receiver
+from dldoctor.facts.source.assigned import assignments, without_moves
+from dldoctor.facts.source.classes import defined, is_module, makes_module, methods, own_attribute, receiver
 from dldoctor.facts.source.syntax import argument
 from dldoctor.facts.source.text import SourceFile
 
@@ -103,6 +104,61 @@ def _is_optimized(file: SourceFile, name: str) -> bool:
         and isinstance(call.args[0], (ast.List, ast.Tuple))
         and any(isinstance(each, ast.Name) and each.id == name for each in call.args[0].elts)
         for call in file.syntax.of(ast.Call)
+    )
+
+
+# --- decay --------------------------------------------------------------------------------------------------------
+
+_NORM = re.compile(r"torch\.nn\.(?:LayerNorm|RMSNorm|GroupNorm|BatchNorm\d?d?|SyncBatchNorm|Transformer\w+)")
+#: from here on decay is strong enough to matter to a few weights that begin at 1
+_STRONG = 0.01
+
+
+@check("SRC076", Severity.INFO, since="0.1", status="preview")
+def weight_decay_on_norm(source: SourceTree) -> Iterator[Finding]:
+    """Strong weight decay pulls on normalisation weights and biases as well.
+
+    Decay is there to keep the weights of layers small. The factors of LayerNorm and BatchNorm are meant to be near 1,
+    and biases to be free, so recipes for transformers leave both out.
+
+    Fix: two groups of parameters, with `weight_decay=0` for those with one axis (`p.ndim <= 1`).
+    """
+    for file in source.files:
+        if "weight_decay" not in file.text:
+            continue
+        for call in file.syntax.of(ast.Call):
+            decay = argument(call, None, "weight_decay")
+            given = call.args[0] if call.args else None
+            if decay is None or not isinstance(given, ast.Call) or not isinstance(given.func, ast.Attribute):
+                continue
+            strong = isinstance(decay, ast.Constant) and isinstance(decay.value, float) and decay.value >= _STRONG
+            if not strong or given.func.attr != "parameters" or given.args or given.keywords:
+                continue
+            network = given.func.value
+            if not file.syntax.name(call.func).startswith("torch.optim.Adam") or not _normalises(file, network):
+                continue
+            yield Finding(
+                file.place(decay),
+                "decay {decay} pulls on the norms and biases of {network} as well",
+                decay=file.segment(decay),
+                network=ast.unparse(network),
+                show=file.frame(given, "all parameters alike"),
+                fix="give parameters with one axis a group of their own with weight_decay=0",
+            )
+
+
+def _normalises(file: SourceFile, network: ast.expr) -> bool:
+    """Whether a name holds a network of this file that has norm layers itself."""
+    made = [without_moves(value) for _, value in assignments(file.syntax, network)]
+    classes = [defined(file.syntax, each.func) for each in made if isinstance(each, ast.Call)]
+    return (
+        bool(made) and len(classes) == len(made) and all(each is not None and _has_norm(file, each) for each in classes)
+    )
+
+
+def _has_norm(file: SourceFile, made: ast.ClassDef) -> bool:
+    return is_module(file.syntax, made) and any(
+        isinstance(node, ast.Call) and _NORM.fullmatch(file.syntax.name(node.func)) for node in ast.walk(made)
     )
 
 

@@ -17,6 +17,8 @@ _DOES = {
     *("zero_grad", "backward", "step", "eval", "train", "update", "synchronize", "empty_cache", "barrier", "cuda"),
     *("set_epoch", "unscale_", "manual_seed", "close", "flush", "detach_", "zero_", "share_memory", "freeze"),
 }
+#: the same in a notebook, where a cell's last line shows what an attribute holds
+_DOES_IN_CELLS = {"zero_grad", "backward", "eval", "empty_cache"}
 _SAVED = {"state_dict", "parameters"}
 
 
@@ -56,9 +58,10 @@ def uncalled_method(source: SourceTree) -> Iterator[Finding]:
 
 def _uncalled(file: SourceFile) -> Iterator[tuple[ast.Attribute, str]]:
     syntax = file.syntax
+    does = _DOES_IN_CELLS if file.path.endswith(".ipynb") else _DOES
     for statement in syntax.of(ast.Expr):
         node = statement.value
-        if isinstance(node, ast.Attribute) and node.attr in _DOES and not _is_property(file, node):
+        if isinstance(node, ast.Attribute) and node.attr in does and not _is_property(file, node):
             yield node, "does nothing"
     for attribute in syntax.of(ast.Attribute):
         if attribute.attr in _SAVED and isinstance(attribute.ctx, ast.Load):

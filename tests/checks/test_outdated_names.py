@@ -158,3 +158,38 @@ def test_pretrained_weights_are_those_that_the_flag_meant() -> None:
         (finding,) = found(text, "SRC018")
         assert after(text, finding).endswith(f"models.{weights}\n")
         assert models.get_model_weights(call.partition("(")[0].rpartition(".")[2])[weights.split('"')[1]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "try:\n    x = np.float(3)\nexcept AttributeError:\n    x = 3.0\n",
+        "try:\n    from torch._six import inf\nexcept ImportError:\n    inf = float('inf')\n",
+        "x = np.float(3) if hasattr(np, 'float') else 3.0\n",
+        "OLD = Version(np.__version__) < Version('1.20')\nif OLD:\n    x = np.float(3)\n",
+        "def f():\n    if np.__version__ >= '1.20':\n        return float(3)\n    return np.float(3)\n",
+        "np.float = float\nx = np.float(3)\n",
+        "setattr(np, 'float', float)\nx = np.float(3)\n",
+        "with pytest.raises(AttributeError):\n    np.float(3)\n",
+        "def f(np):\n    return np.float(3)\n",
+        "class np:\n    float = 3\nx = np.float\n",
+    ],
+)
+def test_code_for_several_versions_is_left_alone(text: str) -> None:
+    header = "" if "class np" in text or "def f(np)" in text else "import numpy as np\n"
+    assert not found(header + text, "SRC080")
+
+
+def test_a_question_of_the_machine_is_none_of_the_version() -> None:
+    text = "import numpy as np\nimport torch\nif torch.cuda.is_available():\n    x = np.float(3)\n"
+    assert [finding.at.line for finding in found(text, "SRC080")] == [4]
+
+
+def test_an_edit_adds_the_import_that_it_needs() -> None:
+    text = (
+        '"""A script."""\nfrom __future__ import annotations\nimport torch.cuda.amp as amp\nscaler = amp.GradScaler()\n'
+    )
+    (finding,) = found(text, "SRC018")
+    assert after(text, finding) == text.replace("import torch.cuda", "import torch\nimport torch.cuda").replace(
+        "amp.GradScaler()", 'torch.amp.GradScaler("cuda")'
+    )

@@ -124,6 +124,8 @@ def _monkeypatched(file: SourceFile, attr: str) -> bool:
 
 
 def _words(row: OldName) -> str:
+    if row.call in ("cuda", "cpu"):
+        return f'write {row.new}("{row.call}", ...)'
     return row.words or f"write {row.new.removeprefix('builtins.')}"
 
 

@@ -36,10 +36,10 @@ _WITHOUT_WEIGHTS = {"vit_h_14", "regnet_y_128gf"}
 
 
 def _called(file: SourceFile, *words: str) -> Iterator[ast.Call]:
-    """Calls with one of these arguments, outside of code for several versions."""
+    """Calls with one of these arguments."""
     for keyword in file.syntax.of(ast.keyword):
         call = file.syntax.parent(keyword)
-        if keyword.arg in words and isinstance(call, ast.Call) and not version_guarded(file.syntax, call):
+        if keyword.arg in words and isinstance(call, ast.Call):
             yield call
 
 
@@ -52,6 +52,8 @@ def refused_arguments(file: SourceFile) -> Iterator[Outdated]:
             if keyword.arg == "verbose" and name.startswith("torch.optim.lr_scheduler."):
                 new = ""
             if new is None or (new and any(each.arg == new for each in call.keywords)):
+                continue
+            if version_guarded(file.syntax, call):
                 continue
             short = name.rpartition(".")[2]
             if new:
@@ -105,6 +107,8 @@ def _reductions(file: SourceFile) -> Iterator[Outdated]:
         meant = {each.arg: each.value.value for each in old if isinstance(each.value, ast.Constant)}
         if len(meant) < len(old) or any(each.arg == "reduction" for each in call.keywords):
             continue  # handed on from a caller
+        if version_guarded(file.syntax, call):
+            continue
         whole = meant.get("reduce") is False
         new = f'reduction="{"none" if whole else "sum" if meant.get("size_average") is False else "mean"}"'
         edits = (file.replace(old[0], new),) if len(old) == 1 else ()
@@ -114,7 +118,9 @@ def _reductions(file: SourceFile) -> Iterator[Outdated]:
 
 def _pretrained(file: SourceFile) -> Iterator[Outdated]:
     for call in file.syntax.of(ast.Call):
-        if not call.args and not any(each.arg in ("pretrained", "pretrained_backbone") for each in call.keywords):
+        by_name = any(each.arg in ("pretrained", "pretrained_backbone") for each in call.keywords)
+        by_place = bool(call.args) and isinstance(call.args[0], ast.Constant) and type(call.args[0].value) is bool
+        if not by_name and not by_place:
             continue
         name = file.syntax.name(call.func)
         if not name.startswith("torchvision.models.") or hides_arguments(call):
@@ -129,9 +135,7 @@ def _pretrained(file: SourceFile) -> Iterator[Outdated]:
             for keyword in call.keywords
             if keyword.arg in ("pretrained", "pretrained_backbone")
         ]
-        if call.args:
-            if not isinstance(call.args[0], ast.Constant) or not isinstance(call.args[0].value, bool):
-                continue  # weights by place, perhaps
+        if by_place:
             found.insert(0, (call.args[0], call.args[0], "weights"))
         if not found or any(each.arg in ("weights", "weights_backbone") for each in call.keywords):
             continue
