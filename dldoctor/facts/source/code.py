@@ -17,6 +17,8 @@ from dldoctor.facts.source.values import Class, Function, Loop, Object, Result, 
 #: statements that may be read for a file, and for each of its lines, before functions are read but once per entry;
 #: twice as many end the reading. First for a file that trains, then for one that only has some of the words
 _ALLOWANCE = {True: (1_500, 0.7), False: (150, 0.2)}
+#: characters of imported files that may be parsed for one
+_IMPORTS = {True: 600_000, False: 150_000}
 #: a file without one of these words has no training code, and is read only when another file imports it
 _TRAINING_WORDS = ("torch", "numpy", "lightning", "accelerate")
 
@@ -48,6 +50,7 @@ class TrainingCode:
         self._reader = Reader(project)
         fixed, each = _ALLOWANCE[self._trains]
         self._reader.allowance = fixed + int(file.text.count("\n") * each)
+        self._reader.imports = _IMPORTS[self._trains]
         run, scope = self._reader.read_module(file, tree)
         self.runs.append(run)
         self._leftovers(file, scope)

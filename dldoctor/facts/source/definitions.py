@@ -17,6 +17,8 @@ class Definitions(Calls):
         super().__init__()
         self._project = project
         self._modules: dict[str, Scope] = {}
+        #: characters of other files that may still be read
+        self.imports = 0
         #: the statements of the entry's module that no branch surrounds, by id
         self.top: frozenset[int] = frozenset()
 
@@ -68,7 +70,11 @@ class Definitions(Calls):
         if (known := module.names.get(name)) is not None:
             return known
         if module.waiting is None:
-            module.waiting = dict(self._project.parsed(module.path).binders)
+            module.waiting = {}
+            size = len(self._project.file(module.path).text)
+            if size <= self.imports:  # beyond that what it defines is out of sight
+                self.imports -= size
+                module.waiting = dict(self._project.parsed(module.path).binders)
             stars = module.waiting.pop("*", [])
             if stars:
                 self.aside(module, stars)

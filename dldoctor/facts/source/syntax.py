@@ -244,7 +244,7 @@ class Syntax:
     def _called(self) -> dict[str, list[ast.Call]]:
         called: dict[str, list[ast.Call]] = {}
         for node in self.of(ast.Call):
-            for name in self.names(node.func):
+            for name in dict.fromkeys(self.names(node.func)):
                 called.setdefault(name, []).append(node)
         return called
 
