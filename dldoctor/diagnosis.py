@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import graphlib
-import signal
-import threading
 import time
-import traceback
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dldoctor.fact import BadInput, Fact, Need, Subject, Unavailable, gatherer, gatherer_needs
-from dldoctor.finding import Finding
+from dldoctor.fact import BadInput, DividedFact, Fact, Need, Subject, Unavailable, gatherer, gatherer_needs
+from dldoctor.judging.limits import CHECK_LIMIT, describe, time_limit, validate
+from dldoctor.judging.panel import Panel
+from dldoctor.judging.parts import judge_all
 from dldoctor.outcome import Crash, Entry, Outcome, Skipped
 from dldoctor.registry import Check
 from dldoctor.resources import Resources
 
-#: seconds that one check may take before it is stopped and named
-CHECK_LIMIT = 60.0
 #: seconds after which a slow fact says what it is
 PATIENCE = 3.0
-
-
-class CheckTimeoutError(Exception):
-    """A check did not end."""
 
 
 @dataclass
@@ -61,6 +53,8 @@ class Examination:
     unreported: frozenset[str] = frozenset()
     #: facts read from a file: nothing is gathered
     replayed: bool = False
+    #: local files that checks came from
+    plugins: Sequence[Path] = ()
     #: facts gathered to be shown, whether or not a check asks for them
     shown: Sequence[type[Fact]] = ()
 
@@ -112,23 +106,34 @@ def examine(examination: Examination, pool: FactPool) -> Outcome:
         pool.resources.stop.set()
     interrupted = pool.resources.stop.is_set()
     entries, skipped, crashes, ran = [], [], _failed_facts(gathered), []
+    divided: dict[type[DividedFact], list[Check]] = {}
     for check in chosen:
         arguments, reason = _arguments(check.needs, gathered)
         if reason is not None:
             skipped.append(Skipped(check, reason))
             continue
         ran.append(check.code)
+        if len(arguments) == 1 and isinstance(arguments[0], DividedFact):
+            divided.setdefault(type(arguments[0]), []).append(check)
+            continue
         try:
-            with _time_limit(CHECK_LIMIT):
+            with time_limit(CHECK_LIMIT):
                 found = list(check.function(*arguments, **examination.settings.get(check.code, {})))
             for finding in found:
-                _validate(check, finding)
+                validate(check, finding)
                 entries.append(Entry(check, finding))
         except KeyboardInterrupt:
             interrupted = True
             break
         except Exception as error:
-            crashes.append(Crash(check.origin, _describe(error), code=check.code))
+            crashes.append(Crash(check.origin, describe(error), code=check.code))
+    try:
+        for kind, checks in divided.items():
+            panel = Panel(kind, checks, examination.settings, examination.plugins)
+            _judge(panel, gathered[kind], pool, entries, crashes)
+    except KeyboardInterrupt:
+        pool.resources.stop.set()
+    interrupted = interrupted or pool.resources.stop.is_set()
     entries = _yield_to_the_graver(entries)
     entries = [entry for entry in entries if entry.check.code not in examination.unreported]
     subject = examination.subject
@@ -147,12 +152,28 @@ def examine(examination: Examination, pool: FactPool) -> Outcome:
     )
 
 
-def _validate(check: Check, finding: Finding) -> None:
-    if not isinstance(finding, Finding):
-        raise TypeError(f"{check.origin} yielded a {type(finding).__name__}, not a Finding")
-    if finding.severity is not None and finding.severity not in check.severities:
-        raise ValueError(f"{check.origin} used the severity {finding.severity.value!r}, which it does not declare")
-    str(finding.message)  # a template that can't be filled is the check's error
+def _judge(panel: Panel, whole: Fact | Exception, pool: FactPool, entries: list[Entry], crashes: list[Crash]) -> None:
+    """Have every part of a fact judged; the same words about the same place, from two parts, are said once."""
+    started = time.perf_counter()
+    assert isinstance(whole, DividedFact)  # its checks had it as their argument
+    by_code = {check.code: check for check in panel.checks}
+    said: set[tuple[object, ...]] = set()
+    asked = {None, *whole.names}  # a part may lead to something that nobody asked about
+    failed: dict[tuple[str, str], list[str]] = {}
+    for name, judgement in judge_all(panel, whole, pool.resources):
+        for verdict in judgement.verdicts:
+            if verdict.error is not None:
+                failed.setdefault((verdict.code, verdict.error), []).append(name)
+            for finding in verdict.findings:
+                key = (verdict.code, finding.at, finding.message)
+                if key not in said and finding.at.path in asked:
+                    said.add(key)
+                    entries.append(Entry(by_code[verdict.code], finding))
+    for (code, error), names in failed.items():
+        what = by_code[code].origin if code else "reading"
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        crashes.append(Crash(what, f"{error}, at {names[0]}{others}", code=code or None))
+    pool.timings["judging"] = pool.timings.get("judging", 0.0) + time.perf_counter() - started
 
 
 def _arguments(needs: Sequence[Need], facts: Mapping[type[Fact], Fact | Exception]) -> tuple[list[Any], str | None]:
@@ -283,39 +304,14 @@ def _failed_facts(gathered: Mapping[type[Fact], Fact | Exception]) -> list[Crash
             if isinstance(result, BadInput):
                 crashes.append(Crash(fact.waiting_for or fact.__name__, str(result), bad_input=True))
             else:
-                crashes.append(Crash(f"the measurement {fact.__name__}", _describe(result)))
+                crashes.append(Crash(f"the measurement {fact.__name__}", describe(result)))
     return sorted(crashes, key=lambda crash: (crash.what, crash.error))
-
-
-def _describe(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"
-
-
-@contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """Interrupt pure Python code after `seconds`; without effect off the main thread or where SIGALRM is missing."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def ring(*_: object) -> None:
-        raise CheckTimeoutError(f"did not end within {seconds:g} s and was stopped")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _yield_to_the_graver(entries: Sequence[Entry]) -> list[Entry]:
     def place(entry: Entry) -> tuple[object, ...]:
         at = entry.finding.at
-        return (at.path, at.line, at.layer, at.index)
+        return (at.path, at.cell, at.line, at.layer, at.index)
 
     spoken: dict[tuple[object, ...], set[str]] = {}
     for entry in entries:

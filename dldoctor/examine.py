@@ -97,7 +97,10 @@ def _examination(request: Request, settings: Settings, base: Path) -> Examinatio
         tuple((c.code, c.name, text) for c in settings.registry.checks.values() for text in c.symptoms)
     )
     seeds = [*request.seeds(base), known]
-    return Examination(seeds, request.primary, checks, settings.checks, unreported, shown=request.shown())
+    plugins = [source.file for source in settings.registry.sources if source.file is not None]
+    return Examination(
+        seeds, request.primary, checks, settings.checks, unreported, plugins=plugins, shown=request.shown()
+    )
 
 
 # --- the Python API -------------------------------------------------------------------------------------------------

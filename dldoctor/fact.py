@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -76,6 +76,46 @@ class Subject(Fact):
     @property
     def title(self) -> str:
         """The subject as the user would name it."""
+        raise NotImplementedError
+
+
+class DividedFact(Fact):
+    """A fact of parts that are judged one by one, such as source files.
+
+    A check that asks for it and for nothing else gets each part in turn, as a fact of the same type, in whatever
+    process and order; what it said is kept for parts that have not changed, nor anything that they leaned on.
+    """
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the parts."""
+        raise NotImplementedError
+
+    def weight(self, name: str) -> int:
+        """How much work a part is, in bytes of what has to be read."""
+        raise NotImplementedError
+
+    def part(self, name: str) -> Self:
+        """One part, ready to be judged."""
+        raise NotImplementedError
+
+    @property
+    def leaned_on(self) -> Iterable[str]:
+        """Of a part that was judged: the names of all that its judgement depends on beside itself."""
+        raise NotImplementedError
+
+    def digest(self, name: str) -> str:
+        """What is in a part, or in anything that a part leaned on; differs when that has changed."""
+        raise NotImplementedError
+
+    @property
+    def place(self) -> str | None:
+        """From where another process can open the same fact; None where it can't, and nothing is kept."""
+        raise NotImplementedError
+
+    @classmethod
+    def opened(cls, place: str) -> Self:
+        """The fact at a place, to ask parts of."""
         raise NotImplementedError
 
 

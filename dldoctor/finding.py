@@ -30,21 +30,26 @@ class Severity(enum.Enum):
 @dataclass(frozen=True)
 class Place:
     """Where a finding stands. `path` is relative to the subject's root, with forward slashes; `line` and `column`
-    count from 1; `layer` is a module path such as `backbone.fc1`; `index` is an item of a dataset."""
+    count from 1, in a notebook within the code cell `cell`; `layer` is a module path such as `backbone.fc1`; `index` is
+    an item of a dataset."""
 
     path: str | None = None
     line: int | None = None
     column: int | None = None
     layer: str | None = None
     index: int | None = None
+    cell: int | None = None
 
     def __str__(self) -> str:
-        where = self.path or ""
-        if self.line is not None:
-            where += f":{self.line}"
+        where = located(self.path or "", self.cell, self.line)
         if self.index is not None:
             where += f" item {self.index}"
         return where.strip() or self.layer or ""
+
+
+def located(path: str, cell: int | None, line: int | None) -> str:
+    """`train.py:12`, or `train.ipynb cell 3:12`."""
+    return path + (f" cell {cell}" if cell is not None else "") + (f":{line}" if line is not None else "")
 
 
 # --- exhibits: evidence that is drawn, not only said -------------------------------------------------------------
@@ -60,6 +65,8 @@ class CodeFrame:
     column: int
     end_column: int
     label: str = ""
+    #: of a notebook
+    cell: int | None = None
 
     @classmethod
     def of_line(cls, path: str, line: int, text: str, label: str = "") -> CodeFrame:

@@ -48,6 +48,7 @@ class Entry:
             -self.severity.rank,
             self.check.code,
             natural(at.path or self.part),
+            at.cell or 0,
             at.line or 0,
             at.column or 0,
             natural(at.layer or ""),

@@ -8,12 +8,15 @@ import json
 import re
 import tokenize
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dldoctor.fact import BadInput
+from dldoctor.facts.source.text import SourceFile, read_source
+from dldoctor.facts.source.tree import SourceTree
 from dldoctor.fileform import write_atomically
+from dldoctor.finding import Place
 from dldoctor.outcome import Entry, Outcome
 from dldoctor.settings import Settings
 
@@ -25,11 +28,18 @@ _BASELINE_SCHEMA = 1
 class Comment:
     """`# dldoctor: ignore[SRC001] reason` on a line, or `file-ignore[...]` anywhere for the whole file."""
 
-    path: str
-    line: int
+    at: Place
+    #: the lines of the statement that it stands on: behind any of them it means the whole
+    lines: range
     words: tuple[str, ...]
     reason: str
     whole_file: bool
+
+    def covers(self, place: Place) -> bool:
+        """Whether it is about this place."""
+        if place.path != self.at.path:
+            return False
+        return self.whole_file or (place.cell == self.at.cell and place.line in self.lines)
 
 
 def silence(outcome: Outcome, settings: Settings) -> Outcome:
@@ -68,10 +78,9 @@ def _silenced_by(entry: Entry, settings: Settings, comments: list[Comment], used
                 used.add(("path", glob, word))
                 return reason or f"per-path-ignores {glob}"
     for comment in comments:
-        here = comment.path == at.path and (comment.whole_file or comment.line == at.line)
-        if here and any(_means(entry, word) for word in comment.words):
+        if comment.covers(at) and any(_means(entry, word) for word in comment.words):
             used.add(comment)
-            return comment.reason or f"{comment.path}:{comment.line}"
+            return comment.reason or str(comment.at)
     return None
 
 
@@ -92,35 +101,43 @@ def _unused(outcome: Outcome, settings: Settings, comments: list[Comment], used:
     for comment in comments:
         known = [word for word in comment.words if settings.registry.matching(word)]
         for word in sorted(set(comment.words) - set(known)):
-            yield f"{comment.path}:{comment.line}: ignore[{word}] names no check"
+            yield f"{comment.at}: ignore[{word}] names no check"
         if comment not in used and known and all(was_run(word) for word in known):
-            yield f"{comment.path}:{comment.line}: ignore[{', '.join(comment.words)}] silences nothing; remove it"
+            yield f"{comment.at}: ignore[{', '.join(comment.words)}] silences nothing; remove it"
 
 
 def _comments(outcome: Outcome) -> list[Comment]:
-    paths = {entry.finding.at.path for entry in outcome.entries if (entry.finding.at.path or "").endswith(".py")}
-    paths |= {path for fact in outcome.facts for path in getattr(fact, "examined_paths", ())}
-    found: list[Comment] = []
-    for path in sorted(path for path in paths if path):
-        try:
-            text = (outcome.root / path).read_bytes()
-        except OSError:
-            continue
-        if b"dldoctor:" in text:
-            found += _comments_of(path, text)
-    return found
+    known = {file.path: file for fact in outcome.facts if isinstance(fact, SourceTree) for file in fact.files}
+    named = {path for entry in outcome.entries if (path := entry.finding.at.path or "").endswith(".py")}
+    known |= {path: read_source(outcome.root / path, path) for path in named - known.keys()}
+    return [comment for _, file in sorted(known.items()) if "dldoctor:" in file.text for comment in _comments_of(file)]
 
 
-def _comments_of(path: str, text: bytes) -> Iterable[Comment]:
+def _comments_of(file: SourceFile) -> Iterator[Comment]:
+    start, waiting = 0, list[tuple[int, re.Match[str]]]()
     try:
         # tokens, not lines: the same words inside a string are no ignore
-        for token in tokenize.tokenize(io.BytesIO(text).readline):
-            match = _INLINE.match(token.string) if token.type == tokenize.COMMENT else None
-            if match:
-                words = tuple(word.strip() for word in match["words"].split(",") if word.strip())
-                yield Comment(path, token.start[0], words, match["reason"].strip(), bool(match["file"]))
-    except (tokenize.TokenError, SyntaxError, UnicodeDecodeError):
+        for token in tokenize.generate_tokens(io.StringIO(file.text.removeprefix("\ufeff")).readline):
+            if token.type == tokenize.COMMENT and (match := _INLINE.match(token.string)):
+                waiting.append((token.start[0], match))
+            if token.type in (tokenize.NEWLINE, tokenize.NL, tokenize.ENDMARKER):
+                if token.type == tokenize.NL and start:
+                    continue  # inside brackets: the statement goes on
+                for line, match in waiting:
+                    yield _comment(file, line, range(start or line, token.start[0] + 1), match)
+                start, waiting = 0, []
+            elif not start and token.type not in (tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT):
+                start = token.start[0]
+    except (tokenize.TokenError, SyntaxError):
         return
+
+
+def _comment(file: SourceFile, line: int, lines: range, match: re.Match[str]) -> Comment:
+    at = file.at(line)
+    shift = line - (at.line or line)  # from lines of the text to those of a notebook's cell
+    words = tuple(word.strip() for word in match["words"].split(",") if word.strip())
+    moved = range(lines.start - shift, lines.stop - shift)
+    return Comment(at, moved, words, match["reason"].strip(), bool(match["file"]))
 
 
 def write_baseline(outcome: Outcome, target: Path) -> int:

@@ -132,6 +132,7 @@ CKP009 TypeError: Expected state_dict to be dict-like, got <class 'method'>.
 MOD026 ValueError: Expected input batch_size (8) to match target batch_size (4).
 CKP005 RuntimeError: Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False.
 SRC036 RuntimeError: element 0 of tensors does not require grad and does not have a grad_fn
+SRC015 RuntimeError: view size is not compatible with input tensor's size and stride. Use .reshape(...) instead.
 SRC081 TabError: inconsistent use of tabs and spaces in indentation
 """
 
@@ -156,7 +157,6 @@ Epoch 3/90 [1200/5004] time 0.31 data 0.01 loss 2.3141 (2.5012) acc@1 48.05 mem 
 We train for 90 epochs with a batch of 256 and take the best checkpoint on the validation split.
 KeyboardInterrupt
 ZeroDivisionError: division by zero
-RuntimeError: view size is not compatible with input tensor's size and stride. Use .reshape(...) instead.
 /bin/sh: 1: python: not found
 OSError: [Errno 98] Address already in use: uvicorn 0.0.0.0:8000
 RuntimeError: Sizes of tensors must match except in dimension 1. Expected size 8 but got size 9 for tensor number 1

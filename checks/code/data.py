@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
@@ -18,6 +19,8 @@ _FROM_ANYTHING = (
     "torch.LongTensor",
     "torchvision.transforms.functional.to_tensor",
 )
+#: how a flip is written
+_FLIPPED = re.compile(r":\s*-\s*\d|\.flip|fliplr|flipud|rot90")
 _FLIPS = ("numpy.flip", "numpy.fliplr", "numpy.flipud", "numpy.rot90")
 #: answer a view of what they get, so the strides stay negative
 _VIEWS = (
@@ -53,6 +56,8 @@ def negative_strides(source: SourceTree) -> Iterator[Finding]:
     Fix: `.copy()`, or `np.ascontiguousarray(...)`, behind the flip.
     """
     seen: set[ast.AST] = set()
+    if not any(_FLIPPED.search(file.text) for file in source.files):
+        return
     for event in source.code.events("call", "opaque"):
         certain = event.name in _FROM_ARRAYS
         if not certain and event.name not in _FROM_ANYTHING and not _is_to_tensor(event):

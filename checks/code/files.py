@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dldoctor import CodeFrame, Finding, Place, Severity, SourceTree, check
-from dldoctor.facts.source.text import ParseError
+from dldoctor.facts.source.text import ParseError, SourceFile
 
 
 @check(
@@ -35,12 +35,29 @@ def unparsable_source(source: SourceTree) -> Iterator[Finding]:
                 Place(file.path),
                 "is not examined: it {trouble}",
                 trouble=file.trouble,
-                fix="save it as UTF-8, or say its encoding in the first line: # -*- coding: latin-1 -*-",
+                severity=Severity.INFO if file.generated else Severity.ERROR,
+                fix=None
+                if file.generated or file.path.endswith(".ipynb")
+                else "save it as UTF-8, or say its encoding in the first line: # -*- coding: latin-1 -*-",
             )
         elif isinstance(error := file.tree, ParseError):
             yield from _told(file.path, file.line(error.line), error)
-    for path in source.too_large:
-        yield Finding(Place(path), "is not examined: it is too large to be written by hand", severity=Severity.INFO)
+        yield from _cells(file)
+
+
+def _cells(file: SourceFile) -> Iterator[Finding]:
+    """The cells of a notebook that do not parse; drafts that nobody runs are common, so it is no more than told."""
+    for cell in file.notebook.cells if file.notebook is not None else ():
+        if cell.trouble:
+            text = file.line(cell.start + cell.line - 1).removeprefix("# ")
+            yield Finding(
+                Place(file.path, line=cell.line, column=cell.column, cell=cell.number),
+                "the cell does not parse: {said}",
+                said=cell.trouble,
+                severity=Severity.INFO,
+                show=CodeFrame(file.path, cell.line, text, cell.column, cell.column + 1, cell=cell.number),
+                fix="correct the line, or delete the cell",
+            )
 
 
 def _told(path: str, text: str, error: ParseError) -> Iterator[Finding]:

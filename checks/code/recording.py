@@ -90,8 +90,10 @@ def _is_closed(event: Event, loop: Loop) -> bool:
 
 def _keeps_nothing(callee: Value | None) -> bool:
     """Whether a network or loss is torch's own, or one whose forward sets no attribute."""
-    if callee is None or (isinstance(callee, Object) and callee.symbol):
-        return callee is None or not any(part in origin(callee).symbol for part in ("hub", "from_pretrained"))  # type: ignore[attr-defined]
+    if callee is None:
+        return True
+    if isinstance(callee, Object) and callee.symbol:
+        return not any(part in callee.symbol for part in ("hub", "from_pretrained"))
     base = origin(callee)
     if not isinstance(base, Object):
         return getattr(base, "name", "") in words.FUNCTIONAL_LOSSES

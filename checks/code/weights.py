@@ -85,7 +85,7 @@ def optimizer_before_device(source: SourceTree) -> Iterator[Finding]:
                 build = next((each for each, bases in reversed(made) if network in bases), None)
                 if build is None or build.answer is None or _built_again(run, event, network):
                     continue
-                if build.answer.marked(".add_param_group"):
+                if build.answer.marked(".add_param_group") or _is_over(run, event, build.answer):
                     continue
                 if event.kind == "method" and id(build.answer) in loaded:
                     message = "moves the network after its optimizer's state was loaded, which stays where it was"
@@ -100,6 +100,15 @@ def optimizer_before_device(source: SourceTree) -> Iterator[Finding]:
                     show=(event.file.frame(event.node, label), build.file.frame(build.node, "built before")),
                     fix="build the optimizer behind this line",
                 )
+
+
+def _is_over(run: Run, change: Event, optimizer: Value) -> bool:
+    """Whether the optimizer has stepped before the change and does not afterwards: the training is over then."""
+    at = run.events.index(change)
+    steps = [
+        number for number, each in enumerate(run.events) if each.kind == "step" and origin(each.value) is optimizer
+    ]
+    return bool(steps) and steps[-1] < at and (change.loop is None or change.loop.parent is None)
 
 
 def _changes(event: Event) -> tuple[Value, str, str] | None:

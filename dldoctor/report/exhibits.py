@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from dldoctor.finding import CodeFrame, Curve, Exhibit, HexBytes, Histogram, Listing, ShapeChain, Table
+from dldoctor.finding import CodeFrame, Curve, Exhibit, HexBytes, Histogram, Listing, ShapeChain, Table, located
 from dldoctor.report import Look
 
 
@@ -20,7 +20,7 @@ def draw(exhibit: Exhibit, look: Look) -> list[Text]:
 
 @draw.register
 def _(frame: CodeFrame, look: Look) -> list[Text]:
-    place = f"{frame.path}:{frame.line}"
+    place = located(frame.path, frame.cell, frame.line)
     # a tab before the column widens the prefix like it widened the text
     start, end = (len(frame.text[: column - 1].expandtabs(4)) for column in (frame.column, frame.end_column))
     text = frame.text.rstrip().expandtabs(4)

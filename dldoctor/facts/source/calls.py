@@ -26,12 +26,11 @@ from dldoctor.facts.source.values import (
     either,
 )
 
-#: calls inside calls that are followed
-_DEEPEST = 12
+#: calls inside calls that are followed, and how often one function is read: in a module, and in an entry whose caller
+#: is out of sight, where less is known
+_FOLLOWED = {False: (12, 6), True: (5, 2)}
 #: values that are made anew for one answer of a function that is not read again
 _MOST_ANEW = 40
-#: how often one function is read in one entry
-_OFTEN = 6
 
 
 @dataclass(slots=True, eq=False)
@@ -160,7 +159,8 @@ class Calls(Methods):
         often = self.calls_of.get(body, 0)
         busy = any(frame.function.body_of is body for frame in self.stack)
         tired = self.spent > self.allowance and often
-        if busy or tired or often >= _OFTEN or len(self.stack) >= _DEEPEST or self.left <= 0:
+        deepest, most = _FOLLOWED[self.run.open]
+        if busy or tired or often >= most or len(self.stack) >= deepest or self.left <= 0:
             answer = self.result("call", (*arguments, *keywords.values()), node)
             self.emit("opaque", node, function, arguments=arguments, keywords=keywords, answer=answer)
             return answer

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import ast
-import gc
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.project import Project
 from dldoctor.facts.source.reader import Reader
 from dldoctor.facts.source.roles import is_module, role
-from dldoctor.facts.source.text import ParseError, SourceFile
+from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Class, Function, Loop, Object, Result, Scope, ancestry
 
+#: statements that may be read for a file, and for each of its lines, before functions are read but once per entry;
+#: twice as many end the reading. First for a file that trains, then for one that only has some of the words
+_ALLOWANCE = {True: (1_500, 0.7), False: (150, 0.2)}
 #: a file without one of these words has no training code, and is read only when another file imports it
 _TRAINING_WORDS = ("torch", "numpy", "lightning", "accelerate")
 
-#: a file without one of these only defines things: its functions are read when something calls them
+#: a file with one of these trains or evaluates
+_TRAINS = re.compile(r"backward\(|zero_grad|\.step\(|no_grad|inference_mode|\.eval\(\)|DataLoader|\boptim\b")
+#: a file without one of these only defines things: it is read when another one uses them
 _EFFECTS = re.compile(
     r"backward\(|zero_grad|\.step\(|no_grad|inference_mode|[lL]oss\b|cross_entropy|from_numpy|as_tensor|"
     r"to_tensor|ToTensor|torch\.tensor|torch\.load|CUDA_VISIBLE|\.eval\(\)|[Ss]oftmax"
@@ -27,61 +30,66 @@ _EFFECTS = re.compile(
 
 
 class TrainingCode:
-    """All entries of the files at hand, read once."""
+    """One file as the entry of a training: read from top to bottom, then its functions that nothing in it calls.
 
-    def __init__(self, files: Sequence[SourceFile]) -> None:
-        self.files = tuple(files)
-        self._project = Project(files)
-        self._reader = Reader(self._import)
-        self._scopes: dict[str, Scope] = {}
+    What it imports from the project is followed where it is used, so the same file has the same reading whichever
+    other files are examined with it.
+    """
+
+    def __init__(self, file: SourceFile, project: Project) -> None:
+        self.file = file
         self.runs: list[Run] = []
-        self._reader.allowance = 30_000 + sum(file.text.count("\n") for file in files) // 4
-        with _no_collection():
-            for file in files:
-                if isinstance(file.tree, ast.Module) and any(word in file.text for word in _TRAINING_WORDS):
-                    self._module(file)
-            for file in files:
-                if file.path in self._scopes and _EFFECTS.search(file.text):
-                    self._leftovers(file, self._scopes[file.path])
+        tree = file.tree
+        if not isinstance(tree, ast.Module) or not any(word in file.text for word in _TRAINING_WORDS):
+            return
+        self._trains = _TRAINS.search(file.text) is not None
+        if not self._trains and not _EFFECTS.search(file.text):
+            return
+        self._reader = Reader(project)
+        fixed, each = _ALLOWANCE[self._trains]
+        self._reader.allowance = fixed + int(file.text.count("\n") * each)
+        run, scope = self._reader.read_module(file, tree)
+        self.runs.append(run)
+        self._leftovers(file, scope)
 
     # --- building --------------------------------------------------------------------------------------------
 
-    def _import(self, module: str, level: int, importer: SourceFile) -> Scope | None:
-        file = self._project.find(module, level, importer)
-        return None if file is None else self._module(file)
-
-    def _module(self, file: SourceFile) -> Scope:
-        """A module's names, read when first asked for; in a circle of imports those known so far."""
-        if file.path not in self._scopes:
-            scope = self._scopes[file.path] = Scope()
-            if not isinstance(file.tree, ParseError):
-                kept = dict(self._reader.__dict__)
-                self.runs.append(self._reader.read_module(file, file.tree, scope))
-                self._reader.__dict__.update(kept)
-        return self._scopes[file.path]
-
     def _leftovers(self, file: SourceFile, scope: Scope) -> None:
-        """Functions and methods that no caller in sight reaches, callers before the called."""
+        """Functions and methods that no caller in sight reaches, callers before the called: first those that do what
+        matters to a training, then the others as long as the allowance lasts."""
         functions = [v for v in list(scope.names.values()) if isinstance(v, Function) and v.file is file]
         classes = [v for v in list(scope.names.values()) if isinstance(v, Class) and v.file is file]
         words = Counter(re.findall(r"\w+", file.text))
-        for function in sorted(functions, key=lambda f: words[f.name] > 1):
-            if function.body_of not in self._reader.reached:
-                self.runs.append(self._reader.read_function(function))
+        functions.sort(key=lambda f: words[f.name] > 1)
         called = set(re.findall(r"\b(?:self|cls)\.(\w+)", file.text)) if classes else set()
-        for made in classes:
-            self._methods(made, called)
+        for is_left in (self._matters, self._is_left) if self._trains else (self._matters,):
+            for function in functions:
+                if is_left(function):
+                    self.runs.append(self._reader.read_function(function))
+            for made in classes:
+                self._methods(made, called, is_left)
 
-    def _methods(self, made: Class, called: set[str]) -> None:
+    def _is_left(self, function: Function) -> bool:
+        """Whether nothing has read a function yet, and reading it is within the allowance."""
+        return function.body_of not in self._reader.reached and self._reader.spent < self._reader.allowance
+
+    def _matters(self, function: Function) -> bool:
+        """Whether nothing has read a function yet, and it does what matters to a training."""
+        if function.body_of in self._reader.reached or self._reader.spent > 2 * self._reader.allowance:
+            return False
+        return _EFFECTS.search(self.file.whole_lines(function.body_of)) is not None
+
+    def _methods(self, made: Class, called: set[str], is_left: Callable[[Function], bool]) -> None:
         methods = [m for m in made.members.names.values() if isinstance(m, Function)]
-        left = [m for m in methods if m.body_of not in self._reader.reached]
+        left = [m for m in methods if is_left(m)]
         if not left:
             return
         assert made.file is not None
         thing = Object(made, (), {}, made.definition, made.file, None)
         thing.mark("mode")  # whoever made it may have switched its mode
-        for method in sorted(left, key=lambda m: (m.name != "__init__", m.name in called)):
-            if method.body_of not in self._reader.reached or method.name == "__init__":
+        start = [m for m in methods if m.name == "__init__" and m not in left]
+        for method in start + sorted(left, key=lambda m: (m.name != "__init__", m.name in called)):
+            if is_left(method) or method.name == "__init__":
                 self.runs.append(self._reader.read_function(method, thing))
 
     # --- asking ----------------------------------------------------------------------------------------------
@@ -115,20 +123,6 @@ class TrainingCode:
             if any(run.inside(each, "backward", "step", "differentiate") for each in around[:1]):
                 continue
             yield event, loop
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Nothing made while reading is garbage before the end, so the collector would walk it all in vain."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.freeze()  # straight into the oldest generation: the next collections need not walk it
-            gc.unfreeze()
-            gc.enable()
 
 
 def enclosing(loop: Loop | None) -> Iterator[Loop]:

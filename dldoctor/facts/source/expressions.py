@@ -16,10 +16,10 @@ from dldoctor.facts.source.values import (
     Const,
     Either,
     Function,
+    Namespace,
     Object,
     Parameter,
     Result,
-    Scope,
     Symbol,
     Value,
     either,
@@ -82,11 +82,15 @@ class Expressions(Several):
     # --- names and attributes --------------------------------------------------------------------------------
 
     def _name(self, node: ast.Name) -> Value:
-        scope: Scope | None = self.scope
-        while scope is not None:
+        scope = self.scope
+        while True:
             if (value := scope.names.get(node.id)) is not None:
                 return value
+            if scope.parent is None:
+                break
             scope = scope.parent
+        if scope.path and (value := self.member(scope, node.id)) is not None:
+            return value
         if node.id in words.BUILTINS:
             return Symbol(f"builtins.{node.id}", node, self.file)
         return self._unbound(node)
@@ -119,6 +123,9 @@ class Expressions(Several):
             return Symbol(f"{value.name}.{name}", node, self.file)
         if value.attrs is not None and (known := value.attrs.get(name)) is not None:
             return known
+        if isinstance(value, Namespace):
+            inside = self.member(value.scope, name) or self.submodule(value.scope, name, node)
+            return inside if inside is not None else Parameter(name, node, self.file)
         if isinstance(value, Either):
             return either(*(self.attribute(option, name, node) for option in value.options))
         if isinstance(value, Object) and isinstance(value.kind, Class):

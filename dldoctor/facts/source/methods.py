@@ -13,6 +13,7 @@ from dldoctor.facts.source.values import (
     Const,
     Either,
     Function,
+    Namespace,
     Object,
     Parameter,
     Result,
@@ -61,6 +62,8 @@ class Methods(Outside):
                 *(self.call_method(option, name, arguments, keywords, node, starred) for option in receiver.options[:4])
             )
         if name == "module":  # of a wrapper, which stands for what it wraps
+            return self.call_value(self.attribute(receiver, name, node), arguments, keywords, node, starred)
+        if isinstance(receiver, Namespace):
             return self.call_value(self.attribute(receiver, name, node), arguments, keywords, node, starred)
         known = receiver.attrs.get(name) if receiver.attrs else None
         if known is not None and not (isinstance(known, Parameter) and known.owner is receiver):

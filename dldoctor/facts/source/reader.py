@@ -14,6 +14,7 @@ from typing import Any
 
 from dldoctor.facts.source.definitions import Definitions
 from dldoctor.facts.source.events import Run
+from dldoctor.facts.source.project import Project
 from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import (
     Collection,
@@ -29,14 +30,18 @@ from dldoctor.facts.source.values import (
 
 #: statements that one entry may take, calls included; beyond it calls are opaque
 _BUDGET = 40_000
+#: what `begin` sets: where the reader stands
+_PLACE = (
+    "file", "scope", "loop", "function", "grad", "modes", "stack", "calls_of", "left", "in_forward", "depth",
+    "statement", "run", "top",
+)  # fmt: skip
 
 
 class Reader(Definitions):
     """Reads entries; the events of each end in its `Run`."""
 
-    def __init__(self, import_module: Callable[[str, int, SourceFile], Scope | None]) -> None:
-        super().__init__()
-        self._import_module = import_module
+    def __init__(self, project: Project) -> None:
+        super().__init__(project)
         self._statements: dict[type[ast.AST], Callable[[Any], bool]] = {
             ast.Expr: self._expression,
             ast.Assign: self._assign,
@@ -68,11 +73,30 @@ class Reader(Definitions):
 
     # --- entries ---------------------------------------------------------------------------------------------
 
-    def read_module(self, file: SourceFile, tree: ast.Module, scope: Scope) -> Run:
+    def read_module(self, file: SourceFile, tree: ast.Module) -> tuple[Run, Scope]:
         """A module from its first line to its last."""
+        scope = self.module(file.path)
+        scope.waiting = {}
         run = self.begin(file, scope, open_entry=False)
-        self.guarded(lambda: self.block(tree.body))
-        return run
+        self.top = frozenset(map(id, tree.body))
+        start = {name: self.__dict__[name] for name in _PLACE}
+        for statement in tree.body:
+            try:
+                if self.block((statement,)):
+                    break
+            except RecursionError:  # it nests a thousand deep: the next one may not
+                left = self.left
+                self.__dict__.update(start, left=left)
+        self.top = frozenset()
+        return run, scope
+
+    def aside(self, module: Scope, body: Iterable[ast.stmt]) -> None:
+        """Read statements of another module for the names they bind; what else they do is nobody's effect here."""
+        kept = {name: self.__dict__[name] for name in _PLACE}
+        self.begin(self._project.file(module.path), module, open_entry=False)
+        self.top = frozenset()
+        self.block(body)
+        self.__dict__.update(kept)
 
     def read_function(self, function: Function, receiver: Value | None = None) -> Run:
         """A function that nothing in sight calls, with arguments nobody knows."""

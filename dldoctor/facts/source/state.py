@@ -41,6 +41,14 @@ class State:
     def bind(self, target: ast.AST, value: Value) -> None:
         raise NotImplementedError
 
+    def member(self, module: Scope, name: str) -> Value | None:
+        """A name of a module of the project, read when it is first asked for."""
+        raise NotImplementedError
+
+    def submodule(self, package: Scope, name: str, node: ast.AST) -> Value | None:
+        """A module inside a package of the project."""
+        raise NotImplementedError
+
     def emit(self, kind: str, node: ast.AST, value: Value, **details: Any) -> Event:
         event = Event(
             kind,

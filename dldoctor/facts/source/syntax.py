@@ -292,3 +292,24 @@ def argument(call: ast.Call, position: int | None, keyword: str) -> ast.expr | N
 def hides_arguments(call: ast.Call) -> bool:
     """Whether `*args` or `**kwargs` may give arguments that the text doesn't show."""
     return any(isinstance(each, ast.Starred) for each in call.args) or any(each.arg is None for each in call.keywords)
+
+
+def bound_by(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement binds where it stands, those of its branches and loops included."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield statement.name
+    elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+        for alias in statement.names:
+            yield alias.asname or (alias.name.partition(".")[0] if isinstance(statement, ast.Import) else alias.name)
+    elif isinstance(statement, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        for target in targets:
+            yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
+    else:
+        for _, held in ast.iter_fields(statement):
+            for child in held if isinstance(held, list) else ():
+                if isinstance(child, ast.stmt):
+                    yield from bound_by(child)
+                elif isinstance(child, ast.ExceptHandler):
+                    for inner in child.body:
+                        yield from bound_by(inner)

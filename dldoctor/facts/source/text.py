@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
 import re
+import tokenize
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
-from dldoctor.facts.source.syntax import Syntax
+from dldoctor.facts.source.notebook import Notebook, read_notebook
+from dldoctor.facts.source.syntax import Syntax, bound_by
 from dldoctor.finding import CodeFrame, Edit, Edits, Place
 
+#: bytes above which a file is generated or data; a notebook holds its outputs, too
+_LARGEST, _LARGEST_NOTEBOOK = 2 << 20, 200 << 20
 _LINE_END = re.compile(r"\r\n|\r|\n")
 #: the statement keywords and notations that came after Python 3.11 and that an older parser trips over
 _NEWER_SYNTAX = re.compile(
@@ -40,6 +46,10 @@ class SourceFile:
     encoding: str = "utf-8"
     #: why there is no text: not readable, not decodable
     trouble: str = ""
+    #: nobody writes such a file by hand
+    generated: bool = False
+    #: of a notebook: the joined text of its cells and where each begins
+    notebook: Notebook | None = None
 
     @functools.cached_property
     def tree(self) -> ast.Module | ParseError:
@@ -61,6 +71,20 @@ class SourceFile:
     def syntax(self) -> Syntax:
         """What stands in the file, indexed; empty where it doesn't parse."""
         return Syntax(self.tree if isinstance(self.tree, ast.Module) else None)
+
+    @functools.cached_property
+    def binders(self) -> dict[str, list[ast.stmt]]:
+        """Name -> the statements at the top of the file that bind it, in their order; `*` -> its star imports."""
+        found: dict[str, list[ast.stmt]] = {}
+        for statement in self.tree.body if isinstance(self.tree, ast.Module) else ():
+            for name in dict.fromkeys(bound_by(statement)):
+                found.setdefault(name, []).append(statement)
+        return found
+
+    def forget(self, *, tree: bool = True) -> None:
+        """Let go of the index, and of the tree with it unless it is to stay; both are made again when asked for."""
+        for name in ("syntax", "tree", "binders") if tree else ("syntax",):
+            self.__dict__.pop(name, None)
 
     def _told(self, error: SyntaxError) -> ParseError:
         line, column = error.lineno or 1, error.offset or 1
@@ -101,13 +125,21 @@ class SourceFile:
         """A column from 1 in characters, from the parser's offset in UTF-8 bytes."""
         return len(self.line(line).encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace")) + 1
 
+    def at(self, line: int, column: int | None = None) -> Place:
+        """A line of the text, and of its cell where it stands in one."""
+        if self.notebook is None or not self.notebook.cells:
+            return Place(self.path, line=line, column=column)
+        cell = self.notebook.cell(line)
+        return Place(self.path, line=line - cell.start + 1, column=column, cell=cell.number)
+
     def place(self, node: ast.AST) -> Place:
         line, offset = node.lineno, node.col_offset  # type: ignore[attr-defined]  # only placed nodes are asked
-        return Place(self.path, line=line, column=self.column(line, offset))
+        return self.at(line, self.column(line, offset))
 
     def spot(self, node: ast.AST) -> str:
         """A node's line as words, for a message about another place: `line 12`."""
-        return f"line {self.place(node).line}"
+        place = self.place(node)
+        return f"line {place.line}" if place.cell is None else f"cell {place.cell}, line {place.line}"
 
     def frame(self, node: ast.AST, label: str = "") -> CodeFrame:
         """The node's first line with carets under it."""
@@ -118,7 +150,8 @@ class SourceFile:
         if last:
             end = self.column(line, node.end_col_offset)  # type: ignore[attr-defined]  # as above
         start = self.column(line, offset)
-        return CodeFrame(self.path, line, text, start, max(end, start + 1), label)
+        at = self.at(line)
+        return CodeFrame(self.path, at.line or line, text, start, max(end, start + 1), label, at.cell)
 
     def segment(self, node: ast.AST) -> str:
         """The text of a node as written."""
@@ -146,7 +179,7 @@ class SourceFile:
     @property
     def editable(self) -> bool:
         """Whether byte ranges of the UTF-8 text are byte ranges of the file."""
-        return self.encoding == "utf-8" and not self.path.endswith(".ipynb")
+        return self.encoding == "utf-8" and self.notebook is None
 
     def replace(self, node: ast.AST, text: str) -> Edit:
         return Edit(self.path, *self.span(node), text)
@@ -163,7 +196,7 @@ class SourceFile:
         end = self.span(last)[1]
         return Edit(self.path, end, end, text)
 
-    def whole_lines(self, statement: ast.stmt) -> str:
+    def whole_lines(self, statement: ast.stmt | ast.Lambda) -> str:
         """The lines of a statement as written, comments included."""
         return self.newline.join(
             self.line(n) for n in range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
@@ -206,3 +239,30 @@ class SourceFile:
         """Edits where the file can take them, the words alone where it can't."""
         chosen = tuple(edits or ())
         return Edits(summary, chosen, safe=safe) if chosen and self.editable else summary
+
+
+def read_source(path: Path, name: str) -> SourceFile:
+    """The text of a file, or what keeps it from being read."""
+    try:
+        if not path.is_file():
+            return SourceFile(name, "", trouble="is no regular file")
+        size = path.stat().st_size
+        if size > (_LARGEST_NOTEBOOK if name.endswith(".ipynb") else _LARGEST):
+            return SourceFile(name, "", trouble=f"has {size / 1e6:.0f} MB, which nobody writes by hand", generated=True)
+        content = path.read_bytes()
+        if name.endswith(".ipynb"):
+            book = read_notebook(content.decode("utf-8-sig"))
+            return SourceFile(name, book.text, notebook=book)
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        if encoding in ("utf-8", "utf-8-sig"):  # a byte order mark stays: it counts in byte ranges
+            return SourceFile(name, content.decode("utf-8"))
+        return SourceFile(name, content.decode(encoding), encoding=encoding)
+    except OSError as error:
+        return SourceFile(name, "", trouble=f"can't be read ({error.strerror})")
+    except SyntaxError as error:
+        return SourceFile(name, "", trouble=f"has no encoding that Python knows ({error.msg})")
+    except UnicodeDecodeError as error:
+        words = f"is not {error.encoding.upper()}, though no coding line says otherwise (byte {error.start})"
+        return SourceFile(name, "", trouble=words)
+    except ValueError as error:
+        return SourceFile(name, "", trouble=str(error))

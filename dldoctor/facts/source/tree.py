@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import io
+import json
 import os
-import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from dldoctor.fact import BadInput, Fact
-from dldoctor.facts.source.text import SourceFile
+from dldoctor.fact import BadInput, DividedFact
+from dldoctor.facts.source.project import Project
+from dldoctor.facts.source.text import SourceFile, read_source
 from dldoctor.facts.subjects import SourcePaths
 from dldoctor.resources import Resources
 
@@ -21,55 +21,95 @@ if TYPE_CHECKING:
 
 #: folders that hold other people's code or what a build left
 _FOREIGN = {"venv", "site-packages", "node_modules", "__pycache__", "build"}
-#: a file above this is generated or data
-_LARGEST = 2 << 20
+#: what is examined in a folder
+_ENDINGS = (".py", ".ipynb")
 
 
 @dataclass(frozen=True)
-class SourceTree(Fact):
+class SourceTree(DividedFact):
     """The Python files that the user pointed at, and the model of training code that is read off them."""
 
     waiting_for: ClassVar[str] = "the source files"
 
     files: tuple[SourceFile, ...]
-    #: relative paths of files left out for their size
-    too_large: tuple[str, ...] = ()
 
     @classmethod
     def gather(cls, paths: SourcePaths, resources: Resources) -> Self:
-        files, large = [], []
+        files = []
         for path in _found(paths):
             if resources.stop.is_set():
                 break
-            name = _shown(path, paths.folder)
-            if path.stat().st_size > _LARGEST:
-                large.append(name)
-            else:
-                files.append(_read(path, name))
-        if not files and not large:
+            files.append(read_source(path, _shown(path, paths.folder)))
+        if not files:
             raise BadInput(
-                f"{', '.join(paths.paths)}: no Python files here; point at .py files or at a folder that holds some"
+                f"{', '.join(paths.paths)}: no Python files or notebooks here; "
+                "point at .py or .ipynb files or at a folder that holds some"
             )
-        tree = cls(tuple(files), tuple(large))
-        tree.code  # noqa: B018  # built here, where slowness is said and no check's time limit runs
-        return tree
+        project = Project(files, root := paths.folder.resolve())
+        outside = {project.top_of(file.path) for file in files if file.path.startswith("../")}
+        return cls(tuple(files)).within(Project(files, root, {".", *outside}))
 
     @property
     def said(self) -> str:
         lines = sum(file.text.count("\n") for file in self.files)
         return f"{len(self.files):,} file{'s' * (len(self.files) != 1)}, {lines:,} lines"
 
-    @property
-    def examined_paths(self) -> tuple[str, ...]:
-        """Where inline ignores may stand that silence nothing."""
-        return tuple(file.path for file in self.files)
+    # --- part by part ----------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def project(self) -> Project:
+        """Where imports are looked for: on the disk below the folder, or among the files alone."""
+        return Project(self.files)
 
     @functools.cached_property
     def code(self) -> TrainingCode:
-        """What the source does with models, losses, optimizers and loaders; built from the text alone."""
+        """What a part's one file does with models, losses, optimizers and loaders; built from the text alone."""
         from dldoctor.facts.source.code import TrainingCode
 
-        return TrainingCode(self.files)
+        (file,) = self.files
+        return TrainingCode(file, self.project)
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, SourceFile]:
+        return {file.path: file for file in self.files}
+
+    @property
+    def names(self) -> Sequence[str]:
+        return tuple(self._by_name)
+
+    def weight(self, name: str) -> int:
+        return len(self._by_name[name].text)
+
+    def part(self, name: str) -> Self:
+        project, leaned_on = self.project, set[str]()
+        project.watch = leaned_on.add
+        part = type(self)((project.entry(name),))
+        part.__dict__.update(project=project, leaned_on=leaned_on)
+        part.code  # noqa: B018  # built here, so that no check's time is charged for it
+        return part
+
+    @functools.cached_property
+    def leaned_on(self) -> Iterable[str]:
+        """The files that a part imports and the folders that it looked for them in."""
+        return set()
+
+    def digest(self, name: str) -> str:
+        return self.project.digest(name)
+
+    @property
+    def place(self) -> str | None:
+        root = self.project.root
+        return None if root is None else json.dumps([str(root), *sorted(self.project.tops)])
+
+    @classmethod
+    def opened(cls, place: str) -> Self:
+        root, *tops = json.loads(place)
+        return cls(()).within(Project((), Path(root), tops))
+
+    def within(self, project: Project) -> Self:
+        """The same files, whose imports are looked for in a project."""
+        self.__dict__["project"] = project
+        return self
 
 
 def _found(paths: SourcePaths) -> Iterator[Path]:
@@ -81,7 +121,7 @@ def _found(paths: SourcePaths) -> Iterator[Path]:
         elif start.is_file():
             found = [start]
         else:
-            raise BadInput(f"{shown}: no such file or folder; dldoctor code takes Python files and folders")
+            raise BadInput(f"{shown}: no such file or folder; dldoctor code takes Python files, notebooks and folders")
         for path in found:
             if (real := path.resolve()) not in seen:
                 seen.add(real)
@@ -101,30 +141,16 @@ def _walk(start: Path) -> Iterator[Path]:
             and name not in _FOREIGN
             and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
         ]
-        yield from (Path(folder, name) for name in names if name.endswith(".py") and not name.startswith("."))
+        for name in names:
+            # a link to nowhere, a pipe or a device is no source
+            if name.endswith(_ENDINGS) and not name.startswith(".") and (path := Path(folder, name)).is_file():
+                yield path
 
 
 def _shown(path: Path, folder: Path) -> str:
-    try:
-        return path.resolve().relative_to(folder.resolve()).as_posix()
-    except ValueError:
-        return Path(os.path.relpath(path, folder)).as_posix()
-
-
-def _read(path: Path, name: str) -> SourceFile:
-    try:
-        content = path.read_bytes()
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        if encoding in ("utf-8", "utf-8-sig"):  # a byte order mark stays: it counts in byte ranges
-            return SourceFile(name, content.decode("utf-8"))
-        return SourceFile(name, content.decode(encoding), encoding=encoding)
-    except OSError as error:
-        return SourceFile(name, "", trouble=f"can't be read ({error.strerror})")
-    except SyntaxError as error:
-        return SourceFile(name, "", trouble=str(error.msg))
-    except UnicodeDecodeError as error:
-        return SourceFile(
-            name,
-            "",
-            trouble=f"is not {error.encoding.upper()}, though no coding line says otherwise (byte {error.start})",
-        )
+    """The path as the user wrote it where it leads down from the folder, else by the shortest way there."""
+    plain = Path(os.path.normpath(path))
+    for way, base in ((plain, folder), (plain.parent.resolve() / plain.name, folder.resolve())):
+        if way.is_relative_to(base):
+            return way.relative_to(base).as_posix()
+    return Path(os.path.relpath(path, folder)).as_posix()

@@ -91,14 +91,22 @@ class Const(Value):
 
 
 class Scope:
-    """Names of a module, a class body or one call of a function, inside those around it."""
+    """Names of a module, a class body or one call of a function, inside those around it.
 
-    __slots__ = ("elsewhere", "names", "parent")
+    A module that is imported is not read from top to bottom: `path` says where it stands, and `waiting` holds the
+    statements that would bind its names, each read when its name is first looked up.
+    """
 
-    def __init__(self, parent: Scope | None = None) -> None:
+    __slots__ = ("elsewhere", "names", "parent", "path", "waiting", "wild")
+
+    def __init__(self, parent: Scope | None = None, path: str = "") -> None:
         self.names: dict[str, Value] = {}
         self.parent = parent
         self.elsewhere: dict[str, Scope] | None = None
+        self.path = path
+        self.waiting: dict[str, list[ast.stmt]] | None = None
+        #: modules whose names `from module import *` brings
+        self.wild: list[Scope] = []
 
     def lookup(self, name: str) -> Value | None:
         scope: Scope | None = self
@@ -198,6 +206,17 @@ class Object(Value):
     @property
     def symbol(self) -> str:
         return self.kind if isinstance(self.kind, str) else ""
+
+
+class Namespace(Object):
+    """A module of the project as a value."""
+
+    __slots__ = ("scope",)
+
+    def __init__(self, scope: Scope, node: ast.AST, file: SourceFile) -> None:
+        super().__init__("module", (), {}, node, file, None)
+        self.scope = scope
+        self.attrs = scope.names
 
 
 class Result(Value):

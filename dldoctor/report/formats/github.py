@@ -26,6 +26,9 @@ def _annotation(entry: Entry) -> str:
     if at.path in (None, ".") or (at.line is None and "." not in at.path.rpartition("/")[2]):
         fields["file"] = None
     text = entry.finding.message
+    if at.cell is not None:  # a notebook's lines are those of its JSON there
+        fields["line"] = fields["col"] = None
+        text = f"cell {at.cell}, line {at.line}: {text}"
     if at.path and fields["file"] is None and at.path != ".":
         text = f"{at.path}: {text}"
     if entry.finding.fix:

@@ -67,6 +67,7 @@ def _finding(entry: Entry) -> dict[str, Any]:
         "path": at.path,
         "line": at.line,
         "column": at.column,
+        "cell": at.cell,
         "layer": at.layer,
         "index": at.index,
         "evidence": _clean(dict(finding.evidence)),

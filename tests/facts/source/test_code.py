@@ -4,14 +4,16 @@ import pytest
 
 from dldoctor.facts.source.code import TrainingCode
 from dldoctor.facts.source.events import Event
+from dldoctor.facts.source.project import Project
 from dldoctor.facts.source.roles import blocked, has_graph, is_optimizer, knows_modes, origin, role
 from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Either, Object
 
 
 def read(text: str, **others: str) -> TrainingCode:
-    files = [SourceFile("main.py", text), *(SourceFile(f"{name}.py", other) for name, other in others.items())]
-    return TrainingCode(files)
+    trains = f"{text}\n# a word that training files have: no_grad"
+    files = [SourceFile("main.py", trains), *(SourceFile(f"{name}.py", other) for name, other in others.items())]
+    return TrainingCode(files[0], Project(files))
 
 
 def only(code: TrainingCode, *kinds: str) -> Event:
@@ -174,16 +176,20 @@ def test_a_network_knows_modes_when_a_layer_does(layer: str, differs: bool) -> N
 @pytest.mark.parametrize(
     "text",
     [
-        "import torch\nx = " + "-" * 3000 + "1",
-        "import torch\nx = " + "+".join(["1"] * 5000),
+        "import torch\nx = " + "+".join(["1"] * 900),
         "import torch\n" + "".join(f"{' ' * n}if x:\n" for n in range(90)) + " " * 90 + "pass",
         "import torch\ndef f(x):\n    return f(g(x))\ndef g(x):\n    return f(x)\nf(1)",
         "import torch\nclass A:\n    def __init__(self):\n        self.a = self\n        self.b = A()\nA()",
     ],
 )
-def test_odd_sources_end_nothing(text: str) -> None:
-    list(read(text + "\n").runs)  # comes to its end
-    assert read(text, other="import torch\ntorch.load('x')").calls("torch.load").__next__().file.path == "other.py"
+def test_odd_sources_do_not_keep_what_follows_from_being_read(text: str) -> None:
+    after = f"{text}\nimport torch\ntorch.load('x')\n"
+    assert next(read(after).calls("torch.load")).file.path == "main.py"
+
+
+@pytest.mark.parametrize("expression", ["-" * 3000 + "1", "+".join(["1"] * 5000)])
+def test_what_is_too_deep_for_the_parser_has_no_reading(expression: str) -> None:
+    assert read(f"import torch\nx = {expression}\n").runs == []
 
 
 def test_a_part_has_the_mode_of_the_whole_that_a_caller_may_have_switched() -> None:

@@ -2,12 +2,14 @@
 
 from dldoctor.facts.source.code import TrainingCode
 from dldoctor.facts.source.events import Event, Run
+from dldoctor.facts.source.project import Project
 from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.ties import in_graph, tied, way_back
 
 
 def last_run(text: str) -> Run:
-    return TrainingCode([SourceFile("main.py", f"import torch\n{text}")]).runs[-1]
+    file = SourceFile("main.py", f"import torch\n{text}\n# a word that training files have: no_grad")
+    return TrainingCode(file, Project([file])).runs[-1]
 
 
 def opaque(run: Run) -> Event:
