@@ -37,7 +37,7 @@ _NUMBERS = frozenset(
         "bool",
     )
 )
-_OWN_NAME = re.compile(rf"\b({'|'.join(sorted(_NUMBERS))})\s*=\s*\1\s*\(")
+_OWN_NAME = re.compile(rf"^[ \t]*({'|'.join(sorted(_NUMBERS))})[ \t]*=[ \t]*\1\(", re.MULTILINE)
 
 
 @check(

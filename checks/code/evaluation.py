@@ -11,7 +11,7 @@ from dldoctor.facts.source.code import TrainingCode, enclosing
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import is_module, knows_modes, origin, role
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Const, Loop, Object, Value, ancestry
+from dldoctor.facts.source.values import Collection, Const, Loop, Object, Value, ancestry
 
 #: show or hand on a number, and change nothing
 _SHOWS = ("print", "write", "info", "debug", "set_postfix", "set_description", "set_postfix_str", "update", "log")
@@ -161,7 +161,8 @@ def last_batch_metric(source: SourceTree) -> Iterator[Finding]:
 
 def _evaluations(code: TrainingCode, run: Run) -> Iterator[Loop]:
     for event, loop in code.evaluation_forwards(run):
-        if event.recording is False or event.mode == "eval":
+        several = not isinstance(loop.iterates, Collection)
+        if several and (event.recording is False or event.mode == "eval"):
             yield loop
 
 

@@ -67,7 +67,7 @@ def numpy_on_grad(source: SourceTree) -> Iterator[Finding]:
             given, written = _handed(event, node)
             if given is None or written is None or not (in_graph(given, known) or _is_parameter(given)):
                 continue
-            if event.name in _OF_LISTS and not isinstance(given, Collection):
+            if (event.name in _OF_LISTS and not isinstance(given, Collection)) or _is_asked(event, written):
                 continue
             seen.add(node)
             file, many = event.file, isinstance(given, Collection)
@@ -89,6 +89,12 @@ def _handed(event: Event, node: ast.Call) -> tuple[Value | None, ast.expr | None
     if len(node.args) <= place or len(event.arguments) <= place:
         return None, None
     return event.arguments[place], node.args[place]
+
+
+def _is_asked(event: Event, written: ast.expr) -> bool:
+    """Whether the file asks what kind of value a name holds, so that a tensor may never come here."""
+    name = ast.unparse(written)
+    return any(f"{question}({name}" in event.file.text for question in ("isinstance", "isscalar", "is_tensor"))
 
 
 def _is_parameter(value: Value) -> bool:

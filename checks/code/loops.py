@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dldoctor import Edits, Finding, Severity, SourceTree, check
 from dldoctor.facts.source.code import enclosing
 from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import blocked, has_graph, is_optimizer, knows_modes, origin, role
+from dldoctor.facts.source.roles import blocked, has_graph, is_optimizer, knows_modes, may_be_network, origin, role
 from dldoctor.facts.source.uses import only_as_number, receivers_of
 from dldoctor.facts.source.values import Collection, Either, Loop, Object, Result, Value
 
@@ -44,6 +44,8 @@ def loss_keeps_graph(source: SourceTree) -> Iterator[Finding]:
             leaf = _leaf_with_graph(added, event, event.arguments[1:]) if added is not None else None
             if target is None or leaf is None or ast.unparse(target) in receivers_of(event.file, "backward"):
                 continue
+            if event.name and isinstance(target, ast.Name) and _inside_network(event):
+                continue  # a list of one call, such as the states of a recurrent network
             node, value = leaf
             alone = value.marked("backward") and not _graph_is_kept(run, event.loop)
             if not alone and (run.open or event.value.marked("escapes")):
@@ -241,6 +243,8 @@ def missing_eval_mode(source: SourceTree) -> Iterator[Finding]:
                 continue
             if not _measures(run, loop, event) or not knows_modes(event.value) or _is_dropped(loop, event):
                 continue
+            if _is_own_part(event):
+                continue
             seen.add(event.node)
             file, name = event.file, _call(event).removesuffix("(...)")
             yield Finding(
@@ -250,6 +254,18 @@ def missing_eval_mode(source: SourceTree) -> Iterator[Finding]:
                 show=file.frame(event.node, "no eval() before"),
                 fix=f"call {name}.eval() before the loop, and {name}.train() before training goes on",
             )
+
+
+def _is_own_part(forward: Event) -> bool:
+    """Whether a network calls a part of itself, whose mode is that of the whole."""
+    callee = forward.node.func if isinstance(forward.node, ast.Call) else None
+    own = isinstance(callee, ast.Attribute) and isinstance(callee.value, ast.Name) and callee.value.id == "self"
+    return own and _inside_network(forward)
+
+
+def _inside_network(event: Event) -> bool:
+    receiver = event.function.receiver if event.function is not None else None
+    return receiver is not None and may_be_network(receiver)
 
 
 def _is_dropped(loop: Loop, forward: Event) -> bool:

@@ -27,6 +27,8 @@ _CLIPS = (
     since="0.1",
     symptoms=(
         "step() has already been called since the last update()",
+        "Attempted step but _scale is None",
+        "No inf checks were recorded prior to update",
         "No inf checks were recorded for this optimizer",
         "unscale_() is being called after step()",
     ),
@@ -34,8 +36,8 @@ _CLIPS = (
 def wrong_amp_order(source: SourceTree) -> Iterator[Finding]:
     """The steps of mixed precision come in the wrong order, or one is missing.
 
-    A GradScaler multiplies the loss so that small gradients survive in half precision; clipping or stepping on
-    gradients that still carry the factor, or dividing it out where it never was, trains with another learning rate.
+    A GradScaler multiplies the loss so that small gradients survive in half precision. Clipping or stepping on
+    gradients that still carry the factor trains at another rate; where a scale or an update is missing, it raises.
 
     Fix: `scaler.scale(loss).backward()`, `scaler.unscale_(optimizer)` where gradients are clipped,
     `scaler.step(optimizer)`, `scaler.update()`.
@@ -84,7 +86,7 @@ def _misuse(run: Run, scaler: Value) -> Iterator[tuple[Event, str, str, str]]:
         if here and not with_scale and _all_plain(backwards):
             yield (
                 backwards[0],
-                "goes back through the loss as it is, and the step divides by a scale that was never applied",
+                "goes back through the loss unscaled, so that scaler.step() finds no scale to take out",
                 "not scaled",
                 "write scaler.scale(loss).backward()",
             )

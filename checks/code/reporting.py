@@ -209,7 +209,7 @@ def _is_batch_length(node: ast.expr) -> bool:
     return False
 
 
-@check("SRC048", Severity.INFO, since="0.1")
+@check("SRC048", Severity.INFO, since="0.1", status="preview")
 def loss_mean_over_batches(source: SourceTree) -> Iterator[Finding]:
     """An evaluation averages over batches, and the last one is smaller.
 

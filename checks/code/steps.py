@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
@@ -15,7 +14,6 @@ from dldoctor.facts.source.roles import is_module, origin
 from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Loop, Result, Value, ancestry
 
-_FIRST = re.compile(r"\bnext\(")
 _EMPTIES = ("torch.cuda.empty_cache", "torch.cuda.memory.empty_cache", "torch.accelerator.empty_cache")
 
 
@@ -68,7 +66,7 @@ def iterator_per_step(source: SourceTree) -> Iterator[Finding]:
     """
     seen: set[ast.AST] = set()
     for file in source.files:
-        if not _FIRST.search(file.text) or "iter(" not in file.text or ".backward(" not in file.text:
+        if not all(word in file.text for word in (".backward(", "next(", "iter(")):
             continue
         found = {node for node in file.syntax.calls("builtins.next") if _starts_anew(file, node)}
         for run in source.code.runs if found else ():

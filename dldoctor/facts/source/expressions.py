@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.roles import origin, role
+from dldoctor.facts.source.roles import may_be_network, origin, role
 from dldoctor.facts.source.several import Several
 from dldoctor.facts.source.values import (
     Class,
@@ -188,7 +188,7 @@ class Expressions(Several):
                     origin(source.inputs[0]).mark("frozen parts")
         if target.attr == "grad":
             self.emit("zero_grad", target, owner, name="grad =")
-        if owner.marked("mode") and role(value) == "module" and _may_be_network(owner):
+        if owner.marked("mode") and role(value) == "module" and may_be_network(owner):
             value.mark("mode")  # a part has the mode of the whole, which its caller may have switched
         if role(value) == "module" and not (
             self.function is not None and self.function.name == "__init__" and owner is self.function.receiver
@@ -389,11 +389,3 @@ class Expressions(Several):
         if isinstance(target, ast.Name):
             return self.scope.lookup(target.id)
         return self.evaluate(target)
-
-
-def _may_be_network(owner: Value) -> bool:
-    """Whether an object is a network, or derives from something out of sight that may be one."""
-    if not (isinstance(owner, Object) and isinstance(owner.kind, Class)):
-        return False
-    plain = ("builtins.", "abc.", "typing.", "dataclasses.")
-    return not owner.kind.in_sight or any(not base.startswith(plain) for base in owner.kind.outer_bases)

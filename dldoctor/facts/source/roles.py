@@ -111,6 +111,14 @@ def is_module(value: Value) -> bool:
     )
 
 
+def may_be_network(owner: Value) -> bool:
+    """Whether an object is a network, or derives from something out of sight that may be one."""
+    if not (isinstance(owner, Object) and isinstance(owner.kind, Class)):
+        return False
+    plain = ("builtins.", "abc.", "typing.", "dataclasses.")
+    return not owner.kind.in_sight or any(not base.startswith(plain) for base in owner.kind.outer_bases)
+
+
 def is_optimizer(value: Value) -> bool:
     """Whether the value is an optimizer by its making or annotation, or an argument that is used and named as one."""
     base = origin(value)
