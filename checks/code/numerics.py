@@ -9,6 +9,7 @@ from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.pictures import number
 from dldoctor.facts.source.reaching import held
 from dldoctor.facts.source.syntax import Syntax, argument
+from dldoctor.facts.source.vocabulary import NO_GRAD
 
 _LOGS = ("torch.log", "torch.log2", "torch.log10")
 _SOFTMAX = ("torch.softmax", "torch.nn.functional.softmax")
@@ -36,7 +37,7 @@ def unguarded_numerics(source: SourceTree) -> Iterator[Finding]:
                 cure = "clamp it first: .clamp(-1 + 1e-7, 1 - 1e-7)"
             else:
                 said, cure = _shares(syntax, given, 4)
-            if said:
+            if said and not _is_graphless(syntax, call):
                 yield Finding(
                     file.place(call),
                     "{values} is {said}",
@@ -45,6 +46,19 @@ def unguarded_numerics(source: SourceTree) -> Iterator[Finding]:
                     show=file.frame(call, "infinite there"),
                     fix=cure,
                 )
+
+
+def _is_graphless(syntax: Syntax, node: ast.AST) -> bool:
+    """Whether autograd is seen to be off, so that an infinity spoils no weights."""
+    for above in syntax.around(node):
+        contexts: list[ast.expr] = []
+        if isinstance(above, (ast.With, ast.AsyncWith)):
+            contexts = [item.context_expr for item in above.items]
+        elif isinstance(above, ast.FunctionDef):
+            contexts = above.decorator_list
+        if any(syntax.name(each.func if isinstance(each, ast.Call) else each) in NO_GRAD for each in contexts):
+            return True
+    return False
 
 
 def _poles(syntax: Syntax) -> Iterator[tuple[ast.Call, ast.expr, bool]]:
