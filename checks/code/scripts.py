@@ -105,12 +105,18 @@ def _devices(file: SourceFile) -> dict[ast.AST | None, str]:
             value = value.args[0]
         if (
             isinstance(value, ast.IfExp)
-            and _CHOICE.search(ast.unparse(value.test))
+            and _asks_machine(file, value.test)
             and "cpu" in ast.unparse(value)
             and len(assignments(file.syntax, node)) == 1
         ):
             found.setdefault(file.syntax.function(node), node.id)
     return found
+
+
+def _asks_machine(file: SourceFile, test: ast.expr) -> bool:
+    """Whether a test asks for a GPU, itself or by a name that holds the answer."""
+    held = [value for _, value in assignments(file.syntax, test)]
+    return any(_CHOICE.search(ast.unparse(each)) for each in (test, *held))
 
 
 def _written_out(file: SourceFile) -> Iterator[tuple[ast.Call, str]]:
