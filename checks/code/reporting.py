@@ -209,12 +209,18 @@ def _is_batch_length(node: ast.expr) -> bool:
     return False
 
 
+def _decides(run: Run, node: ast.AST) -> bool:
+    """Whether a number is compared with others, epoch by epoch."""
+    sides = (side for event in run.of("compare") for side in (event.value, *event.arguments))
+    return any(part.node is node for side in sides for part in ancestry(side, 60))
+
+
 @check("SRC048", Severity.INFO, since="0.1", status="preview")
 def loss_mean_over_batches(source: SourceTree) -> Iterator[Finding]:
     """An evaluation averages over batches, and the last one is smaller.
 
     Every batch counts the same, so the samples of a small last batch weigh more than the others, and the number
-    changes with the batch size.
+    changes with the batch size. It is told where the number decides: which epoch is best, when to stop.
 
     Fix: add `loss.item() * len(x)` and divide by `len(loader.dataset)`.
     """
@@ -229,6 +235,8 @@ def loss_mean_over_batches(source: SourceTree) -> Iterator[Finding]:
             for node, by in _divisions(summed):
                 whole = _length_of(by)
                 if node in seen or whole is None or ast.unparse(whole) not in _iterated(summed.loop):
+                    continue
+                if not _decides(run, node):
                     continue
                 seen.add(node)
                 file = summed.file

@@ -223,6 +223,8 @@ def knows_modes(module: Value, seen: set[int] | None = None) -> bool:
         plain = base.symbol.startswith("torch.nn.") and not words.MODE_LAYER.fullmatch(base.symbol)
         return not plain or any(knows_modes(part, seen) for part in _parts(base.arguments))
     assert isinstance(base.kind, Class)
+    if base.kind.definition.name.endswith("Loss"):
+        return False  # a loss of one's own compares, whatever it was derived from
     if (
         set(base.kind.outer_bases) - {"torch.nn.Module", "torch.nn.Sequential", "builtins.object"}
         or not base.kind.in_sight
