@@ -225,7 +225,7 @@ class CodeRequest(Request):
     command: ClassVar[str] = "code"
     primary: ClassVar[type[Subject]] = SourcePaths
 
-    paths: list[str] = argument("Python files and folders.", "PATH...")
+    paths: list[str] = argument("Python files, notebooks and folders.", "PATH...")
 
     def seeds(self, base: Path) -> list[Fact]:
         for path in self.paths:
