@@ -23,7 +23,7 @@ def ignored_exif(source: SourceTree) -> Iterator[Finding]:
 
     A camera writes the pixels as the sensor has them and notes in EXIF which way is up. `Image.open` leaves both as
     they are, and `save` drops the note: portraits lie on their side from then on, and boxes drawn on the upright photo
-    no longer fit. Only copies of JPEG files are looked at, in files that never mention EXIF.
+    no longer fit. Only loops over JPEG files are looked at, in source that never mentions EXIF.
 
     Fix: `image = ImageOps.exif_transpose(Image.open(path))` before anything else is done with it.
     """
@@ -32,7 +32,8 @@ def ignored_exif(source: SourceTree) -> Iterator[Finding]:
             continue
         syntax = file.syntax
         for call in syntax.method_calls("save"):
-            if hides_arguments(call) or not isinstance(call.func, ast.Attribute):
+            in_loop = syntax.within(call, ast.For, ast.While, ast.ListComp, ast.GeneratorExp) is not None
+            if not in_loop or hides_arguments(call) or not isinstance(call.func, ast.Attribute):
                 continue
             opened = _opened(syntax, call.func.value)
             if opened is None or _OTHER_FORMATS.search(file.segment(_argument(syntax, opened))):

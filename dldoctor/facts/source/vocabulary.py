@@ -34,7 +34,7 @@ FUNCTIONAL_LOSSES = frozenset(
 _LOSS_CLASS = re.compile(r"torch\.nn\.(modules\.loss\.)?\w+Loss(2d)?")
 _OPTIMIZER = re.compile(
     r"(torch\.optim|apex\.optimizers|bitsandbytes\.optim|lion_pytorch|torch_optimizer|adabelief_pytorch|"
-    r"transformers|transformers\.optimization)\.(\w+\.)?(?!LBFGS)(\w*(Adam|SGD|Lion|Lamb|LAMB|RMSprop)\w*|"
+    r"transformers|transformers\.optimization)\.(?!lr_scheduler\.)(\w+\.)?(?!LBFGS)(\w*(Adam|SGD|Lion|Lamb|LAMB|RMSprop)\w*|"
     r"Adadelta|Adagrad|Adafactor|Adamax|ASGD|NAdam|RAdam|Rprop|Muon|AdaBelief)"
 )
 _OPTIMIZER_FACTORY = re.compile(r"timm\.optim\.(optim_factory\.)?create_optimizer(_v2)?")
