@@ -84,5 +84,5 @@ class Panel:
 
 
 def _beside(module: str) -> set[Path]:
-    """The modules of a module's folder, which it may import."""
-    return set(Path(module).resolve().parent.glob("*.py"))
+    """The modules of a module's folder and those below, which it may import."""
+    return set(Path(module).resolve().parent.rglob("*.py"))
