@@ -39,10 +39,10 @@ class Judgement:
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> Judgement:
-        """What `plain` wrote, or what is told of a worker that died."""
+        """What `plain` wrote, what memory keeps of it, or what is told of a worker that died."""
         if "outcome" in plain:
             return cls((Verdict(UNREADY, error=plain["message"]),))
-        return cls(tuple(Verdict.read(each) for each in plain["verdicts"]), tuple(plain["leaned_on"]))
+        return cls(tuple(Verdict.read(each) for each in plain["verdicts"]), tuple(plain.get("leaned_on", ())))
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def judge_all(panel: Panel, whole: DividedFact, resources: Resources) -> Iterato
         known[new[index]] = judgement = Judgement.read(plain)
         resources.progress.advance(label)
         if not any(verdict.error for verdict in judgement.verdicts):
-            memory.keep(new[index], judgement.leaned_on, plain)
+            memory.keep(new[index], judgement.leaned_on, {"verdicts": plain["verdicts"]})
 
     workers = min(resources.workers, sum(map(whole.weight, new)) // _WORTH, len(new))
     try:

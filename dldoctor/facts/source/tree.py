@@ -113,7 +113,7 @@ class SourceTree(DividedFact):
 
 
 def _found(paths: SourcePaths) -> Iterator[Path]:
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for shown in paths.paths:
         start = paths.folder / shown
         if start.is_dir():
@@ -123,9 +123,19 @@ def _found(paths: SourcePaths) -> Iterator[Path]:
         else:
             raise BadInput(f"{shown}: no such file or folder; dldoctor code takes Python files, notebooks and folders")
         for path in found:
-            if (real := path.resolve()) not in seen:
+            if (real := _real(path)) not in seen:
                 seen.add(real)
                 yield path
+
+
+def _real(path: Path) -> str:
+    """Where a file lies; its folder is looked up once for all its files."""
+    return os.path.realpath(path) if path.is_symlink() else f"{_real_folder(str(path.parent))}{os.sep}{path.name}"
+
+
+@functools.lru_cache(maxsize=256)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def _walk(start: Path) -> Iterator[Path]:
@@ -149,8 +159,8 @@ def _walk(start: Path) -> Iterator[Path]:
 
 def _shown(path: Path, folder: Path) -> str:
     """The path as the user wrote it where it leads down from the folder, else by the shortest way there."""
-    plain = Path(os.path.normpath(path))
-    for way, base in ((plain, folder), (plain.parent.resolve() / plain.name, folder.resolve())):
-        if way.is_relative_to(base):
-            return way.relative_to(base).as_posix()
+    plain, base = os.path.normpath(path), str(folder)
+    for way, start in ((plain, base), (_real(Path(plain)), _real_folder(base))):
+        if way.startswith(start.rstrip(os.sep) + os.sep):
+            return Path(way[len(start.rstrip(os.sep)) + 1 :]).as_posix()
     return Path(os.path.relpath(path, folder)).as_posix()
