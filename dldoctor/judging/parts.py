@@ -21,7 +21,7 @@ _WORTH = 400_000
 #: parts handed to a worker at once: neighbours, which import the same files
 _STEP = 12
 #: objects made and not let go before it is worth looking for garbage
-_UNCOLLECTED = 1_000_000
+_UNCOLLECTED = 2_000_000
 #: seconds that one part may take
 _LIMIT = 300.0
 

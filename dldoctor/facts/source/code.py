@@ -18,12 +18,12 @@ from dldoctor.facts.source.values import Class, Function, Loop, Object, Result, 
 #: twice as many end the reading. First for a file that trains, then for one that only has some of the words
 _ALLOWANCE = {True: (1_500, 0.7), False: (150, 0.2)}
 #: characters of imported files that may be parsed for one
-_IMPORTS = {True: 600_000, False: 150_000}
+_IMPORTS = {True: 600_000, False: 60_000}
 #: a file without one of these words has no training code, and is read only when another file imports it
 _TRAINING_WORDS = ("torch", "numpy", "lightning", "accelerate")
 
 #: a file with one of these trains or evaluates
-_TRAINS = re.compile(r"backward\(|zero_grad|\.step\(|no_grad|inference_mode|\.eval\(\)|DataLoader|\boptim\b")
+_TRAINS = re.compile(r"backward\(|zero_grad|\.step\(|DataLoader\(|\boptim\.[A-Z]|in \w*loader\b")
 #: a file without one of these only defines things: it is read when another one uses them
 _EFFECTS = re.compile(
     r"backward\(|zero_grad|\.step\(|no_grad|inference_mode|[lL]oss\b|cross_entropy|from_numpy|as_tensor|"
