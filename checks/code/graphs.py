@@ -232,12 +232,17 @@ def _shared(first: Event, second: Event, known: dict[int, bool | None]) -> Value
         if id(each) not in mine or not isinstance(each, Result):
             continue
         if is_forward(each) and each.callee is not None and not origin(each.callee).marked("frozen"):
-            if role(each.callee) == "module" or each.marked("backward") or id(each) in known:
+            if role(each.callee) == "module" or each.marked("backward") or id(each) in known or _steps(each.callee):
                 return each
             continue
         if each is second.value and each is first.value and each.made_by in ("loss", "call"):
             return each
     return None
+
+
+def _steps(network: Value) -> bool:
+    """Whether the parameters of a network are asked for, as an optimizer does that trains it."""
+    return origin(network).marked(".parameters")
 
 
 def _made_before(event: Event, known: dict[int, bool | None]) -> Value | None:

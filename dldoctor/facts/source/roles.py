@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 
 from dldoctor.facts.source import vocabulary as words
@@ -21,6 +22,8 @@ from dldoctor.facts.source.values import (
 
 #: methods that a network has and nothing else in a training script
 _MODULE_METHODS = (".eval", ".parameters", ".named_parameters")
+#: what an argument is called that is a network, where its answers are gone back through
+_NETWORK = re.compile(r"(\w+_)?(model|net|network|netz|backbone|classifier|student|模型|网络)", re.IGNORECASE)
 #: answer pieces of the tensor they get
 _PIECES = frozenset((".chunk", ".split", ".unbind", "torch.chunk", "torch.split", "torch.unbind"))
 #: answer values and indices
@@ -106,8 +109,16 @@ def is_module(value: Value) -> bool:
     base = origin(value)
     if role(base) == "module":
         return True
-    return isinstance(base, (Parameter, Result)) and (
-        base.marked(*_MODULE_METHODS) or (base.marked("called") and base.marked(".train"))
+    if not isinstance(base, (Parameter, Result)):
+        return False
+    if base.marked(*_MODULE_METHODS) or (base.marked("called") and base.marked(".train")):
+        return True
+    # the name only tells a network from a loss, of which the same is true
+    return (
+        isinstance(base, Parameter)
+        and base.marked("answers")
+        and not base.annotation
+        and _NETWORK.fullmatch(base.name) is not None
     )
 
 
@@ -193,7 +204,8 @@ def blocked(value: Value, seen: set[int] | None = None, depth: int = 80) -> list
         criterion = origin(value.callee)
         if not (isinstance(criterion, Object) and criterion.symbol):
             return None  # a loss of one's own may hold parameters
-    if value.made_by == "loss" or value.made_by.startswith((".", "torch.", "operator")):
+    given = value.callee is not None and isinstance(origin(value.callee), Parameter) and value.grad is False
+    if value.made_by == "loss" or given or value.made_by.startswith((".", "torch.", "operator")):
         return _all_blocked(value.inputs, seen, depth)
     return None
 
