@@ -9,7 +9,7 @@ from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source import vocabulary as words
 from dldoctor.facts.source.code import enclosing
 from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import is_module, is_optimizer, origin, role
+from dldoctor.facts.source.roles import is_drawn, is_module, is_optimizer, origin, role
 from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import (
     Collection,
@@ -268,6 +268,8 @@ def _made_of(value: Value) -> Iterator[Value]:
     while waiting and len(seen) < 600:
         current = waiting.pop()
         if isinstance(current, Result) and (current.made_by == "data" or current.made_by in words.FACTORIES):
+            continue
+        if is_drawn(current):
             continue
         yield current
         for each in (*current.inputs, *(current.options if isinstance(current, Either) else ())):

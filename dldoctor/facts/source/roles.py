@@ -18,6 +18,7 @@ from dldoctor.facts.source.values import (
     Result,
     Symbol,
     Value,
+    ancestry,
 )
 
 #: methods that a network has and nothing else in a training script
@@ -198,7 +199,7 @@ def blocked(value: Value, seen: set[int] | None = None, depth: int = 80) -> list
         return None
     if value.grad is False and (value.made_by == "forward" or (value.callee is not None and is_module(value.callee))):
         return [value]
-    if value.made_by in ("data", "compare") or value.made_by in words.FACTORIES:
+    if value.made_by in ("data", "compare") or value.made_by in words.FACTORIES or is_drawn(value):
         return []
     if value.made_by == "loss" and value.callee is not None and not isinstance(value.callee, Symbol):
         criterion = origin(value.callee)
@@ -208,6 +209,20 @@ def blocked(value: Value, seen: set[int] | None = None, depth: int = 80) -> list
     if value.made_by == "loss" or given or value.made_by.startswith((".", "torch.", "operator")):
         return _all_blocked(value.inputs, seen, depth)
     return None
+
+
+def is_drawn(value: Value) -> bool:
+    """Whether it is a part of what a loop goes over: of a batch."""
+    base, loop = value, value.loop
+    while isinstance(base, Result) and base.made_by == "part" and base.inputs:
+        base = base.inputs[0]
+    return (
+        base is not value
+        and isinstance(base, Parameter)
+        and loop is not None
+        and loop.iterates is not None
+        and any(part is base for part in ancestry(loop.iterates, 10))
+    )
 
 
 def _all_blocked(values: tuple[Value, ...], seen: set[int], depth: int) -> list[Result] | None:
