@@ -335,7 +335,9 @@ def _is_reading(value: ast.expr) -> bool:
 
 
 def _is_loss(loop: ast.For, value: ast.expr) -> bool:
-    """A name that the loop goes back through."""
+    """A name that the loop goes back through, detached or not."""
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "detach":
+        value = value.func.value
     return isinstance(value, ast.Name) and any(
         isinstance(each, ast.Attribute)
         and each.attr == "backward"
