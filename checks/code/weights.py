@@ -11,6 +11,7 @@ from dldoctor.facts.source.code import enclosing
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import is_drawn, is_module, is_optimizer, origin, role
 from dldoctor.facts.source.text import SourceFile
+from dldoctor.facts.source.ties import held
 from dldoctor.facts.source.values import (
     Collection,
     Const,
@@ -32,19 +33,6 @@ _SHARDS = (
     "torch.distributed._composable.fsdp.fully_shard",
 )
 _WRAPS = tuple(name for name in sorted(words.MODULE_WRAPPERS) if "DataParallel" in name or name == "torch.compile")
-
-
-def held(optimizer: Value) -> list[Value]:
-    """The networks whose parameters an optimizer was made with."""
-    if not isinstance(optimizer, Object):
-        return []
-    given = [*optimizer.arguments[:1], *(v for k, v in optimizer.keywords.items() if k == "params")]
-    return [
-        origin(part.inputs[0])
-        for each in given
-        for part in ancestry(each, 60)
-        if isinstance(part, Result) and part.made_by in (".parameters", ".named_parameters") and part.inputs
-    ]
 
 
 def _root(value: Value) -> Value:
