@@ -10,7 +10,7 @@ from dldoctor.facts.source.blocks import conditions, leaves, passes, stands_in
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import origin, role
 from dldoctor.facts.source.ties import held, in_graph, is_forward, tied, way_back
-from dldoctor.facts.source.values import Collection, Const, Object, Result, Value, ancestry
+from dldoctor.facts.source.values import Collection, Const, Either, Object, Result, Value, ancestry
 
 #: ask the tensor, or each tensor of the list, that they get for its array
 _TO_ARRAY = frozenset(
