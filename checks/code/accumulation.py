@@ -163,15 +163,18 @@ def unsynced_accumulation(source: SourceTree) -> Iterator[Finding]:
     Fix: `with model.no_sync():` around forward and backward of the batches between two steps.
     """
     seen: set[ast.AST] = set()
-    for run in source.code.runs:
-        wrapped = [e for e in run.of("call") if e.name in _DISTRIBUTED]
-        if not wrapped or any(e.name == "no_sync" for e in run.of("method")):
+    # a class may wrap in one method and train in another
+    wrapped = [e for run in source.code.runs for e in run.of("call") if e.name in _DISTRIBUTED]
+    if any("require_backward_grad_sync" in e.file.text or "no_sync" in e.file.text for e in wrapped):
+        return
+    bases = {id(origin(e.arguments[0])) for e in wrapped if e.arguments}
+    for run in source.code.runs if bases else ():
+        if any(e.name == "no_sync" for e in run.of("method")):
             continue
-        if any("require_backward_grad_sync" in e.file.text or "no_sync" in e.file.text for e in wrapped):
-            continue
-        bases = {id(origin(e.arguments[0])) for e in wrapped if e.arguments}
         for found in accumulations(run):
             event = found.backward
+            if "require_backward_grad_sync" in event.file.text or "no_sync" in event.file.text:
+                continue
             through = {
                 id(origin(v.callee))
                 for v in ancestry(event.value, 80)

@@ -33,7 +33,7 @@ def squeezed_batch(source: SourceTree) -> Iterator[Finding]:
     """
     seen: set[ast.AST] = set()
     for file in source.files:
-        if "squeeze()" in file.text and "forward" in file.text:
+        if "squeeze(" in file.text and "forward" in file.text:
             for call, better in _in_forward(file.syntax):
                 seen.add(call)
                 yield _bare(file, call, better, safe=True)
@@ -111,8 +111,18 @@ def _in_forward(syntax: Syntax) -> Iterator[tuple[ast.Call, str]]:
             continue
         if _outputs(syntax, layer) == 1:
             yield call, "squeeze(-1)"
-        elif syntax.name(layer.func).rpartition(".")[2] in _POOLS and _is_one(argument(layer, 0, "output_size")):
+        elif _pools_to_one(syntax, layer):
             yield call, "flatten(1)"
+
+
+def _pools_to_one(syntax: Syntax, layer: ast.expr | None) -> bool:
+    """Whether a layer, or the last one of a Sequential, leaves one value of each map."""
+    if not isinstance(layer, ast.Call):
+        return False
+    name = syntax.name(layer.func)
+    if name == "torch.nn.Sequential" and layer.args:
+        return _pools_to_one(syntax, layer.args[-1])
+    return name.rpartition(".")[2] in _POOLS and _is_one(argument(layer, 0, "output_size"))
 
 
 def _is_one(node: ast.expr | None) -> bool:

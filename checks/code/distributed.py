@@ -99,6 +99,8 @@ _RANK = re.compile(
     r"rank|main|master|primary|chief|leader|is_(?:zero|first)|process_index|coordinator|[=!]= ?0\b|> ?0\b",
     re.IGNORECASE,
 )
+#: once in several rounds, which says nothing of processes
+_EVERY = re.compile(r"% [\w.]+ [=!]= 0\b")
 _SHARDED = re.compile(
     r"fsdp|FullyShardedDataParallel|fully_shard|deepspeed|ZeroRedundancy|DTensor|distributed\.checkpoint"
 )
@@ -143,7 +145,7 @@ def _is_chosen(file: SourceFile, call: ast.Call) -> bool:
     conditions = [
         each.test for each in ast.walk(function or call) if isinstance(each, (ast.If, ast.IfExp)) and each.test
     ]
-    return any(_RANK.search(ast.unparse(test)) for test in conditions)
+    return any(_RANK.search(_EVERY.sub("%", ast.unparse(test))) for test in conditions)
 
 
 @check("SRC043", Severity.INFO, since="0.1")
@@ -216,7 +218,7 @@ def _starts(file: SourceFile) -> list[tuple[ast.expr, str]]:
         if _at_import(file, call) and argument(call, None, "join") is None
     ]
     for loop in file.syntax.of(ast.For):
-        if not _at_import(file, loop):
+        if not (_at_import(file, loop) or _called_at_import(file, file.syntax.function(loop))):
             continue
         iterated = loop.iter
         while isinstance(iterated, ast.Call) and iterated.args and file.syntax.name(iterated.func) in _AROUND:
@@ -237,6 +239,22 @@ def _at_import(file: SourceFile, node: ast.AST) -> bool:
         if isinstance(each, ast.If) and "__name__" in ast.unparse(each.test):
             return False
     return True
+
+
+def _called_at_import(file: SourceFile, function: ast.AST | None) -> bool:
+    """Whether a plain function of the module's own level is called as the file is imported."""
+    if (
+        not isinstance(function, ast.FunctionDef)
+        or function.decorator_list
+        or not isinstance(file.syntax.parent(function), ast.Module)
+    ):
+        return False
+    if any(isinstance(each, (ast.Yield, ast.YieldFrom)) for each in ast.walk(function)):
+        return False
+    return any(
+        isinstance(call.func, ast.Name) and call.func.id == function.name and _at_import(file, call)
+        for call in file.syntax.of(ast.Call)
+    )
 
 
 def _with_workers(file: SourceFile, loader: ast.Name) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
@@ -10,6 +11,7 @@ from dldoctor.facts.source.blocks import conditions, innermost_loop, leaves, sta
 from dldoctor.facts.source.code import TrainingCode, enclosing
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import is_module, knows_modes, origin, role
+from dldoctor.facts.source.syntax import Syntax
 from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Collection, Const, Loop, Object, Value, ancestry
 
@@ -176,14 +178,22 @@ def _metrics(run: Run, loop: Loop) -> Iterator[tuple[ast.Assign, str]]:
         target = statement.targets[0]
         if not isinstance(target, ast.Name) or innermost_loop(syntax, statement) is not loop.node:
             continue
-        if conditions(syntax, statement, loop.node) or not _is_metric(statement.value, losses):
+        if conditions(syntax, statement, loop.node) or not _is_metric(syntax, statement.value, losses):
             continue
         if sum(_binds(n, target.id) for n in ast.walk(loop.node)) == 1:
             yield statement, target.id
 
 
-def _is_metric(value: ast.expr, losses: set[ast.AST]) -> bool:
-    """`criterion(...)`, with `.item()` or not, or `(a == b).float().mean()`."""
+_SCORES = tuple(
+    f"sklearn.metrics.{name}"
+    for name in ("accuracy_score", "balanced_accuracy_score", "f1_score", "roc_auc_score", "jaccard_score")
+)
+
+
+def _is_metric(syntax: Syntax, value: ast.expr, losses: set[ast.AST]) -> bool:
+    """`criterion(...)`, with `.item()` or not, `(a == b).float().mean()`, or a score of scikit-learn."""
+    if isinstance(value, ast.Call) and syntax.name(value.func) in _SCORES:
+        return True
     methods = []
     while value not in losses:
         if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
@@ -279,7 +289,17 @@ def _test_set(values: list[Value]) -> Object | None:
                     return None
                 train, split = given.keywords.get("train"), given.keywords.get("split")
                 is_test = isinstance(train, Const) and train.value is False
-                if not is_test and not (isinstance(split, Const) and split.value == "test"):
+                if not is_test and not (isinstance(split, Const) and split.value == "test") and not _in_test(given):
                     return None
                 found.append(given)
     return found[0] if found else None
+
+
+def _in_test(given: Object) -> bool:
+    """Whether pictures come out of a folder that is called `test`."""
+    if not given.symbol.endswith(".ImageFolder"):
+        return False
+    root = given.keywords.get("root", given.arguments[0] if given.arguments else None)
+    parts = list(ancestry(root, 20)) if root is not None else []
+    texts = [part.value for part in parts if isinstance(part, Const) and isinstance(part.value, str)]
+    return any(re.split(r"[/\\]", text.rstrip("/"))[-1] == "test" for text in texts)

@@ -9,8 +9,8 @@ from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.blocks import conditions, leaves, passes, stands_in
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import origin, role
-from dldoctor.facts.source.ties import in_graph, is_forward, tied, way_back
-from dldoctor.facts.source.values import Collection, Const, Object, Result, Value, ancestry
+from dldoctor.facts.source.ties import held, in_graph, is_forward, tied, way_back
+from dldoctor.facts.source.values import Collection, Const, Either, Object, Result, Value, ancestry
 
 #: ask the tensor, or each tensor of the list, that they get for its array
 _TO_ARRAY = frozenset(
@@ -192,13 +192,15 @@ def backward_twice(source: SourceTree) -> Iterator[Finding]:
     for run in source.code.runs:
         backwards = [e for e in run.of("backward") if not _keeps(e)]
         known = tied(run) if backwards else {}
+        trained = {id(each) for step in run.of("step") for each in held(origin(step.value))} if backwards else set()
         for event in backwards:
             if event.node in seen or event.grad is False:
                 continue
-            earlier = next((b for b in backwards if _comes_before(b, event) and _shared(b, event, known)), None)
+            before_it = (b for b in backwards if _comes_before(b, event))
+            earlier = next(((b, each) for b in before_it if (each := _shared(b, event, known, trained))), None)
             if earlier is not None:
                 seen.add(event.node)
-                yield _twice(event, earlier, _shared(earlier, event, known))
+                yield _twice(event, *earlier)
             elif (before := _made_before(event, known)) is not None:
                 seen.add(event.node)
                 yield _again(event, before)
@@ -225,14 +227,19 @@ def _comes_before(first: Event, second: Event) -> bool:
     return placed and passes(first.file.syntax, first.node, second.node)
 
 
-def _shared(first: Event, second: Event, known: dict[int, bool | None]) -> Value | None:
+def _shared(first: Event, second: Event, known: dict[int, bool | None], trained: set[int]) -> Value | None:
     """What both come by and the first surely frees: a loss over an output, or an output of a network."""
     mine = {id(each) for each in way_back(first.value)}
     for each in way_back(second.value):
         if id(each) not in mine or not isinstance(each, Result):
             continue
         if is_forward(each) and each.callee is not None and not origin(each.callee).marked("frozen"):
-            if role(each.callee) == "module" or each.marked("backward") or id(each) in known:
+            if (
+                role(each.callee) == "module"
+                or each.marked("backward")
+                or id(each) in known
+                or id(origin(each.callee)) in trained
+            ):
                 return each
             continue
         if each is second.value and each is first.value and each.made_by in ("loss", "call"):
@@ -250,9 +257,12 @@ def _made_before(event: Event, known: dict[int, bool | None]) -> Value | None:
         return None
     if conditions(syntax, statement, loop.node):
         return None
-    made = [v for v in way_back(event.value) if isinstance(v, Result)]
-    if any(v.loop is not None and v.loop in loop for v in made):
+    way = list(way_back(event.value))
+    made = [v for v in way if isinstance(v, Result)]
+    if any(v.loop is not None and v.loop in loop and v.made_by != "loss" for v in made):
         return None
+    if any(isinstance(v, Either) for v in way):
+        return None  # it may be made anew at the end of a round
     return next((v for v in made if is_forward(v) and (id(v) in known or role(v.callee or v) == "module")), None)
 
 

@@ -293,6 +293,8 @@ def missing_zero_grad(source: SourceTree) -> Iterator[Finding]:
             loop = next((each for each in enclosing(step.loop) if run.inside(each, "backward")), None)
             if loop is None or run.inside(loop, "zero_grad") or _cleared_out_of_sight(run, loop, step.value):
                 continue
+            if any(getattr(e.node, "attr", "") == "zero_grad" for e in run.inside(loop, "statement")):
+                continue  # named and not called, which has a check of its own
             seen.add(step.node)
             file = step.file
             name = _optimizer_name(step)

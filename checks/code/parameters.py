@@ -150,9 +150,19 @@ def weight_decay_on_norm(source: SourceTree) -> Iterator[Finding]:
 def _normalises(file: SourceFile, network: ast.expr) -> bool:
     """Whether a name holds a network of this file that has norm layers itself."""
     made = [without_moves(value) for _, value in assignments(file.syntax, network)]
+    if made and all(_is_normed_sequence(file, each) for each in made):
+        return True
     classes = [defined(file.syntax, each.func) for each in made if isinstance(each, ast.Call)]
     return (
         bool(made) and len(classes) == len(made) and all(each is not None and _has_norm(file, each) for each in classes)
+    )
+
+
+def _is_normed_sequence(file: SourceFile, made: ast.expr) -> bool:
+    return (
+        isinstance(made, ast.Call)
+        and file.syntax.name(made.func) == "torch.nn.Sequential"
+        and any(isinstance(node, ast.Call) and _NORM.fullmatch(file.syntax.name(node.func)) for node in ast.walk(made))
     )
 
 

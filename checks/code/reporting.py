@@ -15,6 +15,7 @@ from dldoctor.facts.source.roles import origin, role
 from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Const, Loop, Object, Symbol, ancestry
 
+_READS = re.compile(r"\.item\(\)|\.backward\(")
 _BY_LENGTH = re.compile(r"/\s*len\(")
 
 
@@ -260,7 +261,7 @@ def unreset_metric(source: SourceTree) -> Iterator[Finding]:
     """
     seen: set[ast.AST] = set()
     for file in source.files:
-        if "+=" not in file.text or ".item()" not in file.text or not _BY_LENGTH.search(file.text):
+        if "+=" not in file.text or not _READS.search(file.text) or not _BY_LENGTH.search(file.text):
             continue
         for statement in file.syntax.of(ast.AugAssign):
             found = _never_reset(file, statement)
@@ -307,7 +308,7 @@ def _never_reset(file: SourceFile, statement: ast.AugAssign) -> ast.AST | None:
         return None
     syntax, name = file.syntax, statement.target.id
     inner = innermost_loop(syntax, statement)
-    if not isinstance(inner, ast.For) or not _is_reading(statement.value):
+    if not isinstance(inner, ast.For) or not (_is_reading(statement.value) or _is_loss(inner, statement.value)):
         return None
     outer = innermost_loop(syntax, inner)
     if not isinstance(outer, ast.For) or innermost_loop(syntax, outer) is not None or not _is_range(outer.iter):
@@ -339,6 +340,19 @@ def _lengths(part: ast.expr) -> tuple[str, str]:
 def _is_reading(value: ast.expr) -> bool:
     """A number read off a tensor: `loss.item()`, `(a == b).sum().item()`, with a factor or not."""
     return any(isinstance(each, ast.Attribute) and each.attr == "item" for each in ast.walk(value))
+
+
+def _is_loss(loop: ast.For, value: ast.expr) -> bool:
+    """A name that the loop goes back through, detached or not."""
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "detach":
+        value = value.func.value
+    return isinstance(value, ast.Name) and any(
+        isinstance(each, ast.Attribute)
+        and each.attr == "backward"
+        and isinstance(each.value, ast.Name)
+        and each.value.id == value.id
+        for each in ast.walk(loop)
+    )
 
 
 def _is_range(node: ast.expr) -> bool:

@@ -106,6 +106,11 @@ def _environment(file: SourceFile) -> Iterator[tuple[ast.expr, str]]:
     for call in file.syntax.calls("os.environ.setdefault", "os.putenv"):
         if call.args and isinstance(call.args[0], ast.Constant):
             yield call, str(call.args[0].value)
+    for call in file.syntax.calls("os.environ.update"):
+        yield from ((each.value, each.arg) for each in call.keywords if each.arg is not None)
+        for table in call.args:
+            keys = table.keys if isinstance(table, ast.Dict) else []
+            yield from ((key, str(key.value)) for key in keys if isinstance(key, ast.Constant))
 
 
 def _is_certain(file: SourceFile, node: ast.expr, first: ast.stmt) -> bool:

@@ -9,8 +9,9 @@ from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source import vocabulary as words
 from dldoctor.facts.source.code import enclosing
 from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import is_module, is_optimizer, origin, role
+from dldoctor.facts.source.roles import is_drawn, is_module, is_optimizer, origin, role
 from dldoctor.facts.source.text import SourceFile
+from dldoctor.facts.source.ties import held
 from dldoctor.facts.source.values import (
     Collection,
     Const,
@@ -32,19 +33,6 @@ _SHARDS = (
     "torch.distributed._composable.fsdp.fully_shard",
 )
 _WRAPS = tuple(name for name in sorted(words.MODULE_WRAPPERS) if "DataParallel" in name or name == "torch.compile")
-
-
-def held(optimizer: Value) -> list[Value]:
-    """The networks whose parameters an optimizer was made with."""
-    if not isinstance(optimizer, Object):
-        return []
-    given = [*optimizer.arguments[:1], *(v for k, v in optimizer.keywords.items() if k == "params")]
-    return [
-        origin(part.inputs[0])
-        for each in given
-        for part in ancestry(each, 60)
-        if isinstance(part, Result) and part.made_by in (".parameters", ".named_parameters") and part.inputs
-    ]
 
 
 def _root(value: Value) -> Value:
@@ -268,6 +256,8 @@ def _made_of(value: Value) -> Iterator[Value]:
     while waiting and len(seen) < 600:
         current = waiting.pop()
         if isinstance(current, Result) and (current.made_by == "data" or current.made_by in words.FACTORIES):
+            continue
+        if is_drawn(current):
             continue
         yield current
         for each in (*current.inputs, *(current.options if isinstance(current, Either) else ())):

@@ -31,6 +31,8 @@ class Modes(Expressions):
         while waiting and len(seen) < 600:
             current, sure = waiting.pop()
             current.mark("contributes")
+            if isinstance(current, Result) and current.callee is not None:
+                origin(current.callee).mark("answers")
             if sure and isinstance(current, (Result, Parameter)):
                 current.mark("backward")
             if isinstance(current, Result) and current.made_by in ("forward", "data"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 
 from dldoctor.facts.source import vocabulary as words
@@ -17,10 +18,13 @@ from dldoctor.facts.source.values import (
     Result,
     Symbol,
     Value,
+    ancestry,
 )
 
 #: methods that a network has and nothing else in a training script
 _MODULE_METHODS = (".eval", ".parameters", ".named_parameters")
+#: what an argument is called that is a network, where its answers are gone back through
+_NETWORK = re.compile(r"(\w+_)?(model|net|network|netz|backbone|classifier|student|模型|网络)", re.IGNORECASE)
 #: answer pieces of the tensor they get
 _PIECES = frozenset((".chunk", ".split", ".unbind", "torch.chunk", "torch.split", "torch.unbind"))
 #: answer values and indices
@@ -106,8 +110,16 @@ def is_module(value: Value) -> bool:
     base = origin(value)
     if role(base) == "module":
         return True
-    return isinstance(base, (Parameter, Result)) and (
-        base.marked(*_MODULE_METHODS) or (base.marked("called") and base.marked(".train"))
+    if not isinstance(base, (Parameter, Result)):
+        return False
+    if base.marked(*_MODULE_METHODS) or (base.marked("called") and base.marked(".train")):
+        return True
+    # the name only tells a network from a loss, of which the same is true
+    return (
+        isinstance(base, Parameter)
+        and base.marked("answers")
+        and not base.annotation
+        and _NETWORK.fullmatch(base.name) is not None
     )
 
 
@@ -187,15 +199,30 @@ def blocked(value: Value, seen: set[int] | None = None, depth: int = 80) -> list
         return None
     if value.grad is False and (value.made_by == "forward" or (value.callee is not None and is_module(value.callee))):
         return [value]
-    if value.made_by in ("data", "compare") or value.made_by in words.FACTORIES:
+    if value.made_by in ("data", "compare") or value.made_by in words.FACTORIES or is_drawn(value):
         return []
     if value.made_by == "loss" and value.callee is not None and not isinstance(value.callee, Symbol):
         criterion = origin(value.callee)
         if not (isinstance(criterion, Object) and criterion.symbol):
             return None  # a loss of one's own may hold parameters
-    if value.made_by == "loss" or value.made_by.startswith((".", "torch.", "operator")):
+    given = value.callee is not None and isinstance(origin(value.callee), Parameter) and value.grad is False
+    if value.made_by == "loss" or given or value.made_by.startswith((".", "torch.", "operator")):
         return _all_blocked(value.inputs, seen, depth)
     return None
+
+
+def is_drawn(value: Value) -> bool:
+    """Whether it is a part of what a loop goes over: of a batch."""
+    base, loop = value, value.loop
+    while isinstance(base, Result) and base.made_by == "part" and base.inputs:
+        base = base.inputs[0]
+    return (
+        base is not value
+        and isinstance(base, Parameter)
+        and loop is not None
+        and loop.iterates is not None
+        and any(part is base for part in ancestry(loop.iterates, 10))
+    )
 
 
 def _all_blocked(values: tuple[Value, ...], seen: set[int], depth: int) -> list[Result] | None:

@@ -1,4 +1,4 @@
-"""Which values surely are part of a graph, and what two of them share of it."""
+"""Which values surely are part of a graph, what two of them share of it, and which networks an optimizer trains."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from dldoctor.facts.source import vocabulary as words
 from dldoctor.facts.source.events import Run
-from dldoctor.facts.source.roles import has_graph, is_module
-from dldoctor.facts.source.values import Collection, Either, Parameter, Result, Value
+from dldoctor.facts.source.roles import has_graph, is_module, origin
+from dldoctor.facts.source.values import Collection, Either, Object, Parameter, Result, Value, ancestry
 
 _UNKNOWN = ("call", "unknown")
 
@@ -56,3 +56,16 @@ def in_graph(value: Value, known: dict[int, bool | None]) -> bool:
     if value.marked("requires_grad") or (isinstance(value, Parameter) and not value.marked("backward")):
         return False
     return has_graph(value, dict(known)) is True
+
+
+def held(optimizer: Value) -> list[Value]:
+    """The networks whose parameters an optimizer was made with."""
+    if not isinstance(optimizer, Object):
+        return []
+    given = [*optimizer.arguments[:1], *(v for k, v in optimizer.keywords.items() if k == "params")]
+    return [
+        origin(part.inputs[0])
+        for each in given
+        for part in ancestry(each, 60)
+        if isinstance(part, Result) and part.made_by in (".parameters", ".named_parameters") and part.inputs
+    ]
