@@ -95,7 +95,7 @@ def _drops(file: SourceFile, call: ast.Call) -> bool:
     if not isinstance(function, ast.Attribute):
         return isinstance(function, ast.Name) and _is_pure(syntax.name(function), call)
     if function.attr in _NEW_SHAPE and not syntax.name(function) and _reshapes(syntax, call, function.attr):
-        return True
+        return _is_held(function.value)
     if function.attr in _PIL and not syntax.name(function):
         known = picture(syntax, function.value)
         return known is not None and known.library == "pil"
@@ -103,6 +103,18 @@ def _drops(file: SourceFile, call: ast.Call) -> bool:
         return len(call.args) == 1 and picture(syntax, function.value) is not None
     name = syntax.name(function) if function.attr in _LAST else ""
     return _is_pure(name, call)
+
+
+def _is_held(receiver: ast.expr) -> bool:
+    """Whether a method's receiver comes from a name; what another call has just answered is nobody's to change."""
+    while not isinstance(receiver, ast.Name):
+        if isinstance(receiver, (ast.Attribute, ast.Subscript)):
+            receiver = receiver.value
+        elif isinstance(receiver, ast.Call) and getattr(receiver.func, "attr", "") in {*_NEW_SHAPE, *_MOVES}:
+            receiver = receiver.func
+        else:
+            return False
+    return True
 
 
 def _reshapes(syntax: Syntax, call: ast.Call, method: str) -> bool:

@@ -164,6 +164,8 @@ def evaluation_with_gradients(source: SourceTree) -> Iterator[Finding]:
                 continue
             if not _measures(run, loop, event) or (event.answer is not None and event.answer.marked("escapes")):
                 continue
+            if isinstance(event.statement, ast.Expr) and event.statement.value is event.node:
+                continue  # a pass that is counted or timed: what it records is gone with it
             seen.add(event.node)
             file = event.file
             yield Finding(
@@ -257,10 +259,10 @@ def missing_eval_mode(source: SourceTree) -> Iterator[Finding]:
 
 
 def _is_own_part(forward: Event) -> bool:
-    """Whether a network calls a part of itself, whose mode is that of the whole."""
+    """Whether a network calls itself or a part of it, whose mode is that of the whole."""
     callee = forward.node.func if isinstance(forward.node, ast.Call) else None
-    own = isinstance(callee, ast.Attribute) and isinstance(callee.value, ast.Name) and callee.value.id == "self"
-    return own and _inside_network(forward)
+    owner = callee.value if isinstance(callee, ast.Attribute) else callee
+    return isinstance(owner, ast.Name) and owner.id == "self" and _inside_network(forward)
 
 
 def _inside_network(event: Event) -> bool:

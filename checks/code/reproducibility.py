@@ -57,6 +57,8 @@ def _unseeded(file: SourceFile) -> Iterator[Finding]:
     seeded = {kind: call for call, kind in calls.items()}
     if not seeded or _seeds_elsewhere(file) or len(calls) > len(seeded) + ("cuda" in seeded):
         return  # seeded again and again: each part looks after itself, as tests do
+    if all(_is_for_workers(file, call) or _is_by_chance(file, call) for call in calls):
+        return  # nobody asks for the same run again
     drawn = {kind: node for kind, node in _drawn(file) if kind not in seeded}
     if "torch" not in seeded and ("cuda" in seeded or {"random", "numpy"} <= set(seeded)):
         made = next(_uses_torch(file), None)
@@ -74,6 +76,23 @@ def _unseeded(file: SourceFile) -> Iterator[Finding]:
             show=(file.frame(call, "seeds one generator"), file.frame(node, "another one")),
             fix=f"add {_LINE[kind]}",
         )
+
+
+def _is_for_workers(file: SourceFile, call: ast.Call) -> bool:
+    """Whether a seed is that of a loader's worker, whose torch the loader seeds."""
+    function = file.syntax.function(call)
+    arguments = getattr(function, "args", None)
+    return isinstance(arguments, ast.arguments) and any("worker" in each.arg for each in arguments.args)
+
+
+def _is_by_chance(file: SourceFile, call: ast.Call) -> bool:
+    """Whether a seed is another one in each run: the clock's, or the system's."""
+    return any(
+        isinstance(part, ast.Call)
+        and file.syntax.name(part.func).startswith(("time.", "datetime.", "secrets.", "uuid.", "os."))
+        for given in call.args
+        for part in ast.walk(given)
+    )
 
 
 def _seeds_elsewhere(file: SourceFile) -> bool:

@@ -75,6 +75,8 @@ def optimizer_before_device(source: SourceTree) -> Iterator[Finding]:
                     continue
                 if build.answer.marked(".add_param_group") or _is_over(run, event, build.answer):
                     continue
+                if event.kind == "replace" and _is_handed_over(run, build.answer):
+                    continue
                 if event.kind == "method" and id(build.answer) in loaded:
                     message = "moves the network after its optimizer's state was loaded, which stays where it was"
                 elif event.kind == "method" and (event.loop is not build.loop or _later(network, run, event)):
@@ -97,6 +99,12 @@ def _is_over(run: Run, change: Event, optimizer: Value) -> bool:
         number for number, each in enumerate(run.events) if each.kind == "step" and origin(each.value) is optimizer
     ]
     return bool(steps) and steps[-1] < at and (change.loop is None or change.loop.parent is None)
+
+
+def _is_handed_over(run: Run, optimizer: Value) -> bool:
+    """Whether nothing in sight steps the optimizer, and something out of sight has it and may give it the new layer."""
+    stepped = any(origin(each.value) is optimizer for each in run.of("step"))
+    return not stepped and optimizer.marked("escapes", "seen outside")
 
 
 def _changes(event: Event) -> tuple[Value, str, str] | None:

@@ -20,6 +20,8 @@ class Run:
     events: list[Event] = field(default_factory=list)
     #: `.backward()` ran under the entry's own gradient mode, so that mode is on
     records: bool = False
+    #: the entry's file is written for another framework, where the same words do other things
+    foreign: bool = False
 
     _by_kind: dict[str, list[Event]] = field(default_factory=dict)
 

@@ -166,7 +166,7 @@ class Methods(Outside):
             self.backward(arguments[0], node, keywords)
         elif name == "step":
             self._step(base, arguments, keywords, node)
-        elif name == "zero_grad" or (
+        elif name in ("zero_grad", "clear_grad") or (
             name in ("zero_", "fill_")
             and isinstance(base, Result)
             and ".grad" in (base.made_by, *(i.made_by for i in base.inputs if isinstance(i, Result)))

@@ -124,6 +124,8 @@ class Modes(Expressions):
 
     def _spread(self, module: Value, mode: str | None, depth: int) -> None:
         self.modes[module] = mode
+        if mode != "train":
+            module.mark("mode")  # where an entry of its own begins, this one may have been read before or not
         if depth and isinstance(module, Object) and module.attrs:
             for each in list(module.attrs.values()):
                 for option in each.options:

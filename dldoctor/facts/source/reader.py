@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from dldoctor.facts.source import vocabulary as words
 from dldoctor.facts.source.definitions import Definitions
 from dldoctor.facts.source.events import Run
 from dldoctor.facts.source.project import Project
@@ -77,6 +78,7 @@ class Reader(Definitions):
         """A module from its first line to its last."""
         scope = self.module(file.path)
         scope.waiting = {}
+        self.foreign = words.is_foreign(file.text)
         run = self.begin(file, scope, open_entry=False)
         self.top = frozenset(map(id, tree.body))
         start = {name: self.__dict__[name] for name in _PLACE}
@@ -112,7 +114,7 @@ class Reader(Definitions):
         self.modes, self.stack, self.calls_of = {}, [], {}
         self.left = _BUDGET if self.spent < self.allowance else _BUDGET // 50
         self.in_forward, self.depth, self.statement = 0, 0, None
-        self.run = Run(file, open_entry)
+        self.run = Run(file, open_entry, foreign=self.foreign)
         return self.run
 
     @staticmethod

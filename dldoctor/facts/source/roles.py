@@ -45,6 +45,10 @@ _PAIRS = frozenset(
 )
 
 
+#: bases that bring no layer along
+_WITHOUT_MODES = {"torch.nn.Module", "torch.nn.Sequential", "builtins.object", "abc.ABC", "typing.Generic"}
+
+
 def origin(value: Value) -> Value:
     """The value behind `.to(device)`, `.eval()`, a wrapper's `.module` and the like."""
     for _ in range(20):
@@ -246,16 +250,15 @@ def knows_modes(module: Value, seen: set[int] | None = None) -> bool:
         return any(knows_modes(option, seen) for option in base.options)
     if not isinstance(base, Object):
         return True
+    if base.symbol in ("torch.nn.Parameter", "torch.nn.parameter.Parameter", "torch.nn.Buffer"):
+        return False  # a tensor, whatever it is made from
     if base.symbol:
         plain = base.symbol.startswith("torch.nn.") and not words.MODE_LAYER.fullmatch(base.symbol)
         return not plain or any(knows_modes(part, seen) for part in _parts(base.arguments))
     assert isinstance(base.kind, Class)
     if base.kind.definition.name.endswith("Loss"):
         return False  # a loss of one's own compares, whatever it was derived from
-    if (
-        set(base.kind.outer_bases) - {"torch.nn.Module", "torch.nn.Sequential", "builtins.object"}
-        or not base.kind.in_sight
-    ):
+    if set(base.kind.outer_bases) - _WITHOUT_MODES or not base.kind.in_sight:
         return True
     if any(
         isinstance(n, ast.Attribute) and (n.attr == "training" or "dropout" in n.attr or n.attr == "batch_norm")

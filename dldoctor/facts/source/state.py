@@ -34,6 +34,8 @@ class State:
     #: branches around the present place
     depth: int
     left: int
+    #: the entry's file is written for another framework than torch
+    foreign: bool = False
 
     def evaluate(self, node: ast.AST) -> Value:
         raise NotImplementedError
@@ -62,7 +64,8 @@ class State:
             statement=self.statement,
             **details,
         )
-        self.run.events.append(event)
+        if not self.run.foreign:
+            self.run.events.append(event)
         return event
 
     def accumulated(self, node: ast.AST, value: Value, parts: tuple[Value, ...], name: str = "") -> None:

@@ -10,7 +10,7 @@ from dldoctor.facts.source.syntax import FunctionNode, Syntax
 #: what a test of the version, or of what the library offers, is written with
 _ASKS = re.compile(
     r"version|hasattr|getattr|_?has_|available|support|legacy|compat|torch_?v?\d|numpy_?v?\d|_(?:ge|gt|lt|le)_|"
-    r"at_least|greater|older|newer|find_spec",
+    r"at_least|greater|older|newer|find_spec|__kwdefaults__|inspect\.signature",
     re.IGNORECASE,
 )
 #: tests of the machine, not of a library

@@ -245,6 +245,9 @@ MODE_LAYER = re.compile(
     r"MultiheadAttention|LSTM|GRU|RNN)|torch\.nn\.functional\.(\w*dropout\w*|batch_norm|rrelu|"
     r"instance_norm|scaled_dot_product_attention)|torch\.dropout"
 )
+#: other frameworks whose steps, modes and gradients go by the same words
+_FOREIGN = re.compile(r"^\s*(?:from|import)\s+(?:paddle|mxnet|mindspore|jittor|chainer|tinygrad)\b", re.MULTILINE)
+_OWN = re.compile(r"^\s*(?:from|import)\s+(?:\w*torch|lightning|accelerate|timm|ignite|fastai)", re.MULTILINE)
 BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__"}
 
 
@@ -268,3 +271,8 @@ def is_module(symbol: str) -> bool:
 def is_module_base(symbol: str) -> bool:
     """Whether a class derived from this name is a Module whose calls run `forward`."""
     return is_module(symbol) or symbol in ("torch.jit.ScriptModule", "transformers.PreTrainedModel")
+
+
+def is_foreign(text: str) -> bool:
+    """Whether a source is written for another framework, and not for torch as well."""
+    return _FOREIGN.search(text) is not None and _OWN.search(text) is None

@@ -207,3 +207,20 @@ def test_a_layer_put_into_a_network_is_an_effect_outside_its_making() -> None:
         "r = torchvision.models.vgg16()\nr.classifier[6] = torch.nn.Linear(1, 3)"
     )
     assert [event.node.lineno for event in code.events("replace")] == [7, 9]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("imports", "seen"),
+    [("import paddle", False), ("from mxnet import gluon", False), ("import paddle\nimport torch", True)],
+)
+def test_the_steps_of_another_framework_are_no_events(imports: str, seen: bool) -> None:
+    code = read(f"{imports}\nimport numpy\nfor x in data:\n    loss = net(x)\n    loss.backward()\n    optim.step(1)\n")
+    assert bool([*code.events("backward")]) is seen
+
+
+def test_a_network_that_its_maker_switched_has_no_certain_mode_where_another_entry_begins() -> None:
+    code = read(
+        "import torch\nclass A:\n    def __init__(self):\n        self.net = torch.nn.Dropout()\n"
+        "        self.net.eval()\n    def show(self, x):\n        return self.net(x)"
+    )
+    assert only(code, "forward").mode is None
