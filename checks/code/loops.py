@@ -9,7 +9,7 @@ from dldoctor import Edits, Finding, Severity, SourceTree, check
 from dldoctor.facts.source.code import enclosing
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import blocked, has_graph, is_optimizer, knows_modes, may_be_network, origin, role
-from dldoctor.facts.source.uses import only_as_number, receivers_of
+from dldoctor.facts.source.uses import asked_for_losses, only_as_number, receivers_of
 from dldoctor.facts.source.values import Collection, Either, Loop, Object, Result, Value
 
 
@@ -245,7 +245,7 @@ def missing_eval_mode(source: SourceTree) -> Iterator[Finding]:
                 continue
             if not _measures(run, loop, event) or not knows_modes(event.value) or _is_dropped(loop, event):
                 continue
-            if _is_own_part(event):
+            if _is_own_part(event) or asked_for_losses(event.file, event.node):
                 continue
             seen.add(event.node)
             file, name = event.file, _call(event).removesuffix("(...)")

@@ -96,8 +96,16 @@ def _shares(syntax: Syntax, node: ast.expr, depth: int) -> tuple[str, str]:
     if name in _SOFTMAX or method == "softmax":
         return "a softmax, which rounds to 0", "write F.log_softmax(x, dim)"
     if name in _SIGMOID or method == "sigmoid":
-        return "a sigmoid, which rounds to 0", "write F.logsigmoid(x)"
+        taken = (
+            argument(call, 0, "input") if name else call.func.value if isinstance(call.func, ast.Attribute) else None
+        )
+        return ("", "") if _is_moved_up(taken) else ("a sigmoid, which rounds to 0", "write F.logsigmoid(x)")
     return "", ""
+
+
+def _is_moved_up(node: ast.expr | None) -> bool:
+    """Whether a number is added, as flows do to keep the scale of a coupling near 1 and far from 0."""
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and (number(node.right) or 0) > 0
 
 
 def _is_cosine(syntax: Syntax, node: ast.expr) -> bool:

@@ -198,9 +198,18 @@ def _set_later(run: Run, made: Event, optimizer: Object) -> bool:
     return any("Lambda" in e.name or "Warm" in e.name or "warmup" in e.name for e in run.of("call"))
 
 
+def _counts(loop: ast.AST) -> bool:
+    """Whether a loop goes over numbers: the same samples every time, which a few of hundreds of steps may fit well."""
+    called = loop.iter if isinstance(loop, ast.For) else None
+    return isinstance(called, ast.Call) and ast.unparse(called.func) in ("range", "trange", "tqdm.trange")
+
+
 def _trains_network(run: Run, optimizer: Object) -> bool:
     """Whether the optimizer steps in a loop, over the weights of a network with more than one layer."""
-    if not any(e.loop is not None and origin(e.value) is optimizer for e in run.of("step")):
+    loops = [e.loop for e in run.of("step") if e.loop is not None and origin(e.value) is optimizer]
+    rate = optimizer.keywords.get("lr")
+    small = isinstance(rate, Const) and isinstance(rate.value, float) and 0 < rate.value < 1
+    if not loops or (small and all(_counts(each.node) for each in loops)):
         return False
     for part in ancestry(optimizer.arguments[0], 20) if optimizer.arguments else ():
         if isinstance(part, Result) and part.made_by == ".parameters":

@@ -194,7 +194,7 @@ def parameters_copied_without_buffers(source: SourceTree) -> Iterator[Finding]:
     for file in source.files:
         if ".parameters()" not in file.text or _HANDLES_BUFFERS.search(file.text):
             continue
-        loops = [loop for loop in file.syntax.of(ast.For) if _is_copy(file, loop)]
+        loops = [loop for loop in file.syntax.of(ast.For) if _is_copy(file, loop) and not _follower_trains(file, loop)]
         if not loops or not any(_WITH_BUFFERS.fullmatch(file.syntax.name(c.func)) for c in file.syntax.of(ast.Call)):
             continue
         for loop in loops:
@@ -226,6 +226,27 @@ def _is_copy(file: SourceFile, loop: ast.For) -> bool:
         isinstance(n, ast.Attribute) and n.attr == "data" and isinstance(n.ctx, ast.Store) for n in ast.walk(loop)
     )
     return "lerp_" in written or {"mul_", "add_"} <= set(written) or (blended and ("copy_" in written or assigned))
+
+
+def _follower_trains(file: SourceFile, loop: ast.For) -> bool:
+    """Whether the follower has forwards and never an eval(): then its statistics come from batches of its own.
+
+    So do the key encoder of a momentum contrast and the target of a bootstrap.
+    """
+    assert isinstance(loop.iter, ast.Call)
+    if not isinstance(loop.target, ast.Tuple) or ".eval()" in file.text:
+        return False
+    written = {
+        ast.unparse(node.value).removesuffix(".data")
+        for node in ast.walk(loop)
+        if isinstance(node, ast.Attribute) and (node.attr in _COPIES or isinstance(node.ctx, ast.Store))
+    }
+    followers = {
+        ast.unparse(pair.func.value)
+        for name, pair in zip(loop.target.elts, loop.iter.args, strict=False)
+        if ast.unparse(name) in written and isinstance(pair, ast.Call) and isinstance(pair.func, ast.Attribute)
+    }
+    return any(call.args and ast.unparse(call.func) in followers for call in file.syntax.of(ast.Call))
 
 
 # --- initialisation -----------------------------------------------------------------------------------------------

@@ -71,3 +71,16 @@ def only_as_number(file: SourceFile, target: ast.expr, *, listed: bool) -> bool:
             continue
         return False
     return True
+
+
+def asked_for_losses(file: SourceFile, call: ast.AST) -> bool:
+    """Whether a function that trains nothing sets the training mode and gives a network the targets as well.
+
+    Networks for detection answer with their losses in this mode alone.
+    """
+    function = file.syntax.within(call, ast.FunctionDef, ast.AsyncFunctionDef)
+    if function is None or not isinstance(call, ast.Call) or len(call.args) + len(call.keywords) < 2:
+        return False
+    nodes = [node for node in ast.walk(function) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    names = {ast.unparse(node.func) for node in nodes}
+    return f"{ast.unparse(call.func)}.train" in names and not any(n.endswith((".backward", ".step")) for n in names)
