@@ -11,7 +11,7 @@ from dldoctor.facts.source.values import Either, Object
 
 
 def read(text: str, **others: str) -> TrainingCode:
-    trains = f"{text}\n# a word that training files have: no_grad"
+    trains = f"{text}\n# a word that training files have: zero_grad"
     files = [SourceFile("main.py", trains), *(SourceFile(f"{name}.py", other) for name, other in others.items())]
     return TrainingCode(files[0], Project(files))
 

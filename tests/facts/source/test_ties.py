@@ -8,7 +8,7 @@ from dldoctor.facts.source.ties import in_graph, tied, way_back
 
 
 def last_run(text: str) -> Run:
-    file = SourceFile("main.py", f"import torch\n{text}\n# a word that training files have: no_grad")
+    file = SourceFile("main.py", f"import torch\n{text}\n# a word that training files have: zero_grad")
     return TrainingCode(file, Project([file])).runs[-1]
 
 
