@@ -140,12 +140,26 @@ def every_rank_writes(source: SourceTree) -> Iterator[Finding]:
 
 
 def _is_chosen(file: SourceFile, call: ast.Call) -> bool:
-    """Whether a condition on the way, or an early return, looks at which process this is."""
+    """Whether a condition on the way, or an early return, looks at which process this is; a flag may."""
     function = file.syntax.function(call)
+    for each in ast.walk(function or call):
+        if isinstance(each, ast.If) and _asks_flag(each.test):
+            inside = list(ast.walk(each))
+            if any(node is call or isinstance(node, (ast.Return, ast.Continue)) for node in inside):
+                return True
     conditions = [
         each.test for each in ast.walk(function or call) if isinstance(each, (ast.If, ast.IfExp)) and each.test
     ]
     return any(_RANK.search(_EVERY.sub("%", ast.unparse(test))) for test in conditions)
+
+
+def _asks_flag(test: ast.expr) -> bool:
+    """Whether a question is for a name's truth: `if first:`, `if not local_id and ...`."""
+    if isinstance(test, ast.BoolOp):
+        return any(_asks_flag(value) for value in test.values)
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return _asks_flag(test.operand)
+    return isinstance(test, (ast.Name, ast.Attribute))
 
 
 @check("SRC043", Severity.INFO, since="0.1")

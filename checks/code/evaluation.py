@@ -178,7 +178,8 @@ def _metrics(run: Run, loop: Loop) -> Iterator[tuple[ast.Assign, str]]:
         target = statement.targets[0]
         if not isinstance(target, ast.Name) or innermost_loop(syntax, statement) is not loop.node:
             continue
-        if conditions(syntax, statement, loop.node) or not _is_metric(syntax, statement.value, losses):
+        score = _is_score(syntax, statement.value, loop.node)
+        if conditions(syntax, statement, loop.node) or not (score or _is_metric(statement.value, losses)):
             continue
         if sum(_binds(n, target.id) for n in ast.walk(loop.node)) == 1:
             yield statement, target.id
@@ -190,10 +191,26 @@ _SCORES = tuple(
 )
 
 
-def _is_metric(syntax: Syntax, value: ast.expr, losses: set[ast.AST]) -> bool:
-    """`criterion(...)`, with `.item()` or not, `(a == b).float().mean()`, or a score of scikit-learn."""
-    if isinstance(value, ast.Call) and syntax.name(value.func) in _SCORES:
-        return True
+def _is_score(syntax: Syntax, value: ast.expr, loop: ast.AST) -> bool:
+    """A score of scikit-learn over this batch alone: of names that nothing but the loop binds, in no growing list."""
+    if not isinstance(value, ast.Call) or syntax.name(value.func) not in _SCORES:
+        return False
+    function = syntax.function(value)
+    stores = [n for n in syntax.of(ast.Name) if isinstance(n.ctx, ast.Store) and syntax.function(n) is function]
+    for given in value.args:
+        for name in ast.walk(given):
+            if not isinstance(name, ast.Name) or syntax.name(name):
+                continue
+            made = [n for n in stores if n.id == name.id]
+            if not made or not all(stands_in(syntax, n, loop) for n in made):
+                return False
+            if any(isinstance(syntax.parent(n), ast.AugAssign) for n in made):
+                return False
+    return True
+
+
+def _is_metric(value: ast.expr, losses: set[ast.AST]) -> bool:
+    """`criterion(...)`, with `.item()` or not, or `(a == b).float().mean()`."""
     methods = []
     while value not in losses:
         if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
