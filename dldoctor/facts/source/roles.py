@@ -162,6 +162,8 @@ def _result_graph(value: Result, known: dict[int, bool | None], depth: int) -> b
         return False
     if made_by == "forward":
         if value.grad is True and value.callee is not None and role(value.callee) == "module":
+            if _without_parameters(value.callee):
+                return _any_graph(value.inputs, known, depth)
             return None if origin(value.callee).marked("frozen", "frozen parts") else True
         return None
     if made_by == "operator []" and isinstance(value.inputs[0], Result) and value.inputs[0].made_by in _PAIRS:
@@ -171,6 +173,22 @@ def _result_graph(value: Result, known: dict[int, bool | None], depth: int) -> b
     if made_by in ("loss", "builtins.sum") or made_by.startswith((".", "torch.", "operator")):
         return _any_graph(value.inputs, known, depth)
     return None
+
+
+def _without_parameters(module: Value) -> bool:
+    """Whether a network certainly holds nothing that is trained: a function of torch's, or one of nothing but code."""
+    base = origin(module)
+    if not isinstance(base, Object):
+        return False
+    if base.symbol:
+        return words.PARAMETERLESS.fullmatch(base.symbol) is not None
+    assert isinstance(base.kind, Class)
+    return (
+        base.kind.in_sight
+        and not set(base.kind.outer_bases) - _WITHOUT_MODES
+        and not any(isinstance(base.kind.member(name), Function) for name in ("__init__", "build", "setup"))
+        and not base.attrs
+    )
 
 
 def _any_graph(values: tuple[Value, ...], known: dict[int, bool | None], depth: int) -> bool | None:
