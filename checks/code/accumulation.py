@@ -68,6 +68,8 @@ def unscaled_accumulation(source: SourceTree) -> Iterator[Finding]:
                 continue
             if any(e.name in ("grad =", "div_", "mul_") for e in run.inside(loop, "zero_grad", "method")):
                 continue
+            if _divides_somewhere(found):
+                continue
             seen.add(event.node)
             file = event.file
             yield Finding(
@@ -76,6 +78,18 @@ def unscaled_accumulation(source: SourceTree) -> Iterator[Finding]:
                 show=(file.frame(event.node, "in every round"), file.frame(found.step.node, "once in several rounds")),
                 fix="divide the loss by the number of batches between two steps before going back",
             )
+
+
+def _divides_somewhere(found: Accumulation) -> bool:
+    """Whether the loop divides by what its condition counts with, under whichever condition of its own."""
+    counts = {ast.dump(n.right) for n in ast.walk(found.gate.test) if isinstance(n, ast.BinOp)}
+    loop = found.backward.loop
+    for node in ast.walk(loop.node) if loop is not None else ():
+        if isinstance(node, (ast.BinOp, ast.AugAssign)) and isinstance(node.op, ast.Div):
+            by = node.right if isinstance(node, ast.BinOp) else node.value
+            if ast.dump(by) in counts:
+                return True
+    return False
 
 
 def accumulations(run: Run) -> Iterator[Accumulation]:

@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator
 
 from dldoctor import Edits, Finding, Severity, SourceTree, check
-from dldoctor.facts.source.code import enclosing
+from dldoctor.facts.source.code import draws_data, enclosing
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import blocked, has_graph, is_optimizer, knows_modes, may_be_network, origin, role
 from dldoctor.facts.source.uses import asked_for_losses, only_as_number, receivers_of
-from dldoctor.facts.source.values import Collection, Either, Loop, Object, Result, Value
+from dldoctor.facts.source.values import Collection, Either, Loop, Object, Result, Value, ancestry
 
 
 @check(
@@ -50,6 +50,8 @@ def loss_keeps_graph(source: SourceTree) -> Iterator[Finding]:
             alone = value.marked("backward") and not _graph_is_kept(run, event.loop)
             if not alone and (run.open or event.value.marked("escapes")):
                 continue
+            if not alone and (_inside_network(event) or not draws_data(event.loop) or _counts(event.loop)):
+                continue  # the steps of one sequence, or a network's state: their graph may be wanted as a whole
             seen.add(event.node)
             file = event.file
             ending = (
@@ -66,6 +68,11 @@ def loss_keeps_graph(source: SourceTree) -> Iterator[Finding]:
                 show=file.frame(node, f"add {ending}"),
                 fix=file.fix(summary, [file.append(node, ending)]),
             )
+
+
+def _counts(loop: Loop) -> bool:
+    near = ancestry(loop.iterates, 3) if loop.iterates is not None else ()
+    return any(isinstance(part, Result) and part.made_by == "builtins.range" for part in near)
 
 
 def _carried(event: Event, sums: dict[int, Value]) -> bool:
@@ -230,8 +237,7 @@ def missing_eval_mode(source: SourceTree) -> Iterator[Finding]:
     """A network is evaluated in training mode.
 
     Dropout still drops and BatchNorm uses (and changes) the statistics of the test batches, so the numbers are worse
-    than the network and depend on the batch size. A network whose layers are all in sight and know no mode is
-    left alone.
+    than the network and depend on the batch size. A network in which no layer is known to have modes is left alone.
 
     Fix: call `model.eval()` before the evaluation, and `model.train()` before training goes on.
     """
@@ -239,11 +245,11 @@ def missing_eval_mode(source: SourceTree) -> Iterator[Finding]:
     for run in source.code.runs:
         trained = _trained(run)
         for event, loop in source.code.evaluation_forwards(run):
-            if event.node in seen or event.mode != "train" or not _fed_from(loop, event):
+            if event.node in seen or event.mode != "train" or not (event.arguments or event.keywords):
                 continue
             if event.recording is not False and id(origin(event.value)) not in trained:
                 continue
-            if not _measures(run, loop, event) or not knows_modes(event.value) or _is_dropped(loop, event):
+            if not _measures(run, loop, event) or not knows_modes(event.value, sure=True) or _is_dropped(loop, event):
                 continue
             if _is_own_part(event) or asked_for_losses(event.file, event.node):
                 continue
@@ -273,10 +279,6 @@ def _inside_network(event: Event) -> bool:
 def _is_dropped(loop: Loop, forward: Event) -> bool:
     """Whether nobody looks at the outputs: then the pass is for what it leaves behind, such as BatchNorm statistics."""
     return any(isinstance(node, ast.Expr) and node.value is forward.node for node in ast.walk(loop.node))
-
-
-def _fed_from(loop: Loop, forward: Event) -> bool:
-    return bool(forward.arguments or forward.keywords)
 
 
 @check("SRC008", Severity.ERROR, since="0.1")

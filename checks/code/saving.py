@@ -59,9 +59,18 @@ def pickled_model_save(source: SourceTree) -> Iterator[Finding]:
 def _in_memory(file: SourceFile, call: ast.Call) -> bool:
     """Whether it goes into a buffer, to count its bytes or to be copied."""
     path = argument(call, 1, "f")
-    return path is not None and any(
+    if path is None:
+        return False
+    opened = [
+        item.context_expr
+        for above in file.syntax.around(call)
+        if isinstance(above, ast.With)
+        for item in above.items
+        if item.optional_vars is not None and ast.unparse(item.optional_vars) == ast.unparse(path)
+    ]
+    return any(
         isinstance(value, ast.Call) and file.syntax.name(value.func) == "io.BytesIO"
-        for value in [path, *(value for _, value in assignments(file.syntax, path))]
+        for value in [path, *opened, *(value for _, value in assignments(file.syntax, path))]
     )
 
 

@@ -102,9 +102,21 @@ def _is_over(run: Run, change: Event, optimizer: Value) -> bool:
 
 
 def _is_handed_over(run: Run, optimizer: Value) -> bool:
-    """Whether nothing in sight steps the optimizer, and something out of sight has it and may give it the new layer."""
-    stepped = any(origin(each.value) is optimizer for each in run.of("step"))
-    return not stepped and optimizer.marked("escapes", "seen outside")
+    """Whether nothing in sight steps the optimizer, and something else is given it that may give it the new layer."""
+    if any(origin(each.value) is optimizer for each in run.of("step")):
+        return False
+    if optimizer.marked("escapes", "seen outside"):
+        return True
+    if optimizer.node is None or optimizer.file is None:
+        return False
+    statement, around = optimizer.file.syntax.parent(optimizer.node), optimizer.file.syntax.function(optimizer.node)
+    names = {each.id for each in getattr(statement, "targets", ()) if isinstance(each, ast.Name)}
+    return any(
+        isinstance(given, ast.Name) and given.id in names
+        for call in (ast.walk(around) if around is not None else ())
+        if isinstance(call, ast.Call)
+        for given in (*call.args, *(each.value for each in call.keywords))
+    )
 
 
 def _changes(event: Event) -> tuple[Value, str, str] | None:

@@ -90,7 +90,8 @@ class TrainingCode:
         assert made.file is not None
         thing = Object(made, (), {}, made.definition, made.file, None)
         thing.mark("mode")  # whoever made it may have switched its mode
-        start = [m for m in methods if m.name == "__init__" and m not in left]
+        inherited = made.member("__init__")  # of a base at hand, where the class has none of its own
+        start = [inherited] if isinstance(inherited, Function) and inherited not in left else []
         for method in start + sorted(left, key=lambda m: (m.name != "__init__", m.name in called)):
             if is_left(method) or method.name == "__init__":
                 self.runs.append(self._reader.read_function(method, thing))

@@ -136,6 +136,8 @@ class Expressions(Several):
                 static = any(isinstance(d, Symbol) and d.name == "builtins.staticmethod" for d in member.decorators)
                 return member if static else member.bound(value)
             if member is not None:
+                if isinstance(member, Const):
+                    member.mark("default")  # an object may have another one
                 return member
         if isinstance(value, Class) and (member := value.member(name)) is not None:
             return member
@@ -297,9 +299,12 @@ class Expressions(Several):
             right, decide = rights[0], _COMPARE.get(type(node.ops[0]))
             if decide is not None and isinstance(right, Const) and right.value is not Ellipsis:
                 try:
-                    return Const(bool(decide(left.value, right.value)), node, self.file, self.loop)
+                    known = Const(bool(decide(left.value, right.value)), node, self.file, self.loop)
                 except TypeError:
-                    pass
+                    return self.result("compare", (left, *rights), node)
+                if left.marked("default") or right.marked("default"):
+                    known.mark("default")
+                return known
         if self.loop is not None and type(self.statement) is ast.If and type(node.ops[0]) in _ORDERS:
             self.emit("compare", node, left, arguments=tuple(rights))
         return self.result("compare", (left, *rights), node)

@@ -147,6 +147,7 @@ def is_optimizer(value: Value) -> bool:
     return (
         isinstance(base, Parameter)
         and not base.annotation
+        and not base.marked("called")  # as those of other libraries are
         and base.name.lower() in ("optimizer", "optim", "opt", "optimiser")
     )
 
@@ -173,6 +174,8 @@ def _result_graph(value: Result, known: dict[int, bool | None], depth: int) -> b
         return False
     if made_by == "forward":
         if value.grad is True and value.callee is not None and role(value.callee) == "module":
+            if _without_parameters(value.callee):
+                return _any_graph(value.inputs, known, depth)
             return None if origin(value.callee).marked("frozen", "frozen parts") else True
         return None
     if made_by == "operator []" and isinstance(value.inputs[0], Result) and value.inputs[0].made_by in _PAIRS:
@@ -182,6 +185,22 @@ def _result_graph(value: Result, known: dict[int, bool | None], depth: int) -> b
     if made_by in ("loss", "builtins.sum") or made_by.startswith((".", "torch.", "operator")):
         return _any_graph(value.inputs, known, depth)
     return None
+
+
+def _without_parameters(module: Value) -> bool:
+    """Whether a network certainly holds nothing that is trained: a function of torch's, or one of nothing but code."""
+    base = origin(module)
+    if not isinstance(base, Object):
+        return False
+    if base.symbol:
+        return words.PARAMETERLESS.fullmatch(base.symbol) is not None
+    assert isinstance(base.kind, Class)
+    return (
+        base.kind.in_sight
+        and not set(base.kind.outer_bases) - _WITHOUT_MODES
+        and not any(isinstance(base.kind.member(name), Function) for name in ("__init__", "build", "setup"))
+        and not base.attrs
+    )
 
 
 def _any_graph(values: tuple[Value, ...], known: dict[int, bool | None], depth: int) -> bool | None:
@@ -239,33 +258,39 @@ def _all_blocked(values: tuple[Value, ...], seen: set[int], depth: int) -> list[
     return found
 
 
-def knows_modes(module: Value, seen: set[int] | None = None) -> bool:
-    """Whether training and evaluation mode differ for a network; True as well where not all its layers are in sight."""
+def knows_modes(module: Value, seen: set[int] | None = None, *, sure: bool = False) -> bool:
+    """Whether training and evaluation mode differ for a network; where not all its layers are in sight, it is True
+    too, unless `sure` asks for a layer that is known to have modes."""
     base = origin(module)
+    inner = seen is not None
     seen = set() if seen is None else seen
     if id(base) in seen:
         return False
     seen.add(id(base))
     if isinstance(base, Either):
-        return any(knows_modes(option, seen) for option in base.options)
+        return any(knows_modes(option, seen if inner else set(), sure=sure) for option in base.options)
     if not isinstance(base, Object):
-        return True
+        return not (sure and inner)
     if base.symbol in ("torch.nn.Parameter", "torch.nn.parameter.Parameter", "torch.nn.Buffer"):
         return False  # a tensor, whatever it is made from
     if base.symbol:
         plain = base.symbol.startswith("torch.nn.") and not words.MODE_LAYER.fullmatch(base.symbol)
-        return not plain or any(knows_modes(part, seen) for part in _parts(base.arguments))
+        certain = not sure or (words.is_module(base.symbol) and "from_pretrained" not in base.symbol)
+        return (not plain and certain) or any(knows_modes(part, seen, sure=sure) for part in _parts(base.arguments))
     assert isinstance(base.kind, Class)
     if base.kind.definition.name.endswith("Loss"):
         return False  # a loss of one's own compares, whatever it was derived from
-    if set(base.kind.outer_bases) - _WITHOUT_MODES or not base.kind.in_sight:
+    bases = set(base.kind.outer_bases) - _WITHOUT_MODES
+    if any(words.MODE_LAYER.fullmatch(each) for each in bases) or (not sure and not base.kind.in_sight):
+        return True
+    if any(not each.startswith("torch.nn.") and (not sure or words.is_module(each)) for each in bases):
         return True
     if any(
         isinstance(n, ast.Attribute) and (n.attr == "training" or "dropout" in n.attr or n.attr == "batch_norm")
         for n in ast.walk(base.kind.definition)
     ):
         return True
-    return any(knows_modes(part, seen) for part in _parts((base.attrs or {}).values()))
+    return any(knows_modes(part, seen, sure=sure) for part in _parts((base.attrs or {}).values()))
 
 
 def _parts(values: Iterable[Value]) -> Iterator[Value]:

@@ -248,6 +248,11 @@ MODE_LAYER = re.compile(
 #: other frameworks whose steps, modes and gradients go by the same words
 _FOREIGN = re.compile(r"^\s*(?:from|import)\s+(?:paddle|mxnet|mindspore|jittor|chainer|tinygrad)\b", re.MULTILINE)
 _OWN = re.compile(r"^\s*(?:from|import)\s+(?:\w*torch|lightning|accelerate|timm|ignite|fastai)", re.MULTILINE)
+#: layers that hold no weights
+PARAMETERLESS = re.compile(
+    r"torch\.nn\.(modules\.\w+\.)?(\w*(?<!P)ReLU6?|SiLU|GELU|C?ELU|SELU|Mish|GLU|Tanh\w*|\w*Sigmoid|Soft\w+|LogSoftmax|"
+    r"Hard\w+|Threshold|\w+Pool[123]d|Identity|(Un)?[Ff]latten|Dropout[123]?d?|Pixel\w+|\w+Pad[123]d|Upsample)"
+)
 BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__"}
 
 
