@@ -11,6 +11,7 @@ from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import origin, role
 from dldoctor.facts.source.ties import in_graph, is_forward, tied, way_back
 from dldoctor.facts.source.values import Collection, Const, Object, Result, Value, ancestry
+from dldoctor.facts.source.versions import is_expected
 
 #: ask the tensor, or each tensor of the list, that they get for its array
 _TO_ARRAY = frozenset(
@@ -193,7 +194,7 @@ def backward_twice(source: SourceTree) -> Iterator[Finding]:
         backwards = [e for e in run.of("backward") if not _keeps(e)]
         known = tied(run) if backwards else {}
         for event in backwards:
-            if event.node in seen or event.grad is False:
+            if event.node in seen or event.grad is False or is_expected(event.file.syntax, event.node):
                 continue
             earlier = next((b for b in backwards if _comes_before(b, event) and _shared(b, event, known)), None)
             if earlier is not None:
