@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.events import Event
 from dldoctor.facts.source.values import Collection, Either, Object, Result, Value
+from dldoctor.facts.source.versions import is_expected
 
 _FROM_ARRAYS = ("torch.from_numpy",)
 _FROM_ANYTHING = (
@@ -66,7 +67,7 @@ def negative_strides(source: SourceTree) -> Iterator[Finding]:
         if node in seen or not isinstance(node, ast.Call) or not node.args or not event.arguments:
             continue
         flip = _negative(event.arguments[0], certain, 8)
-        if flip is None or flip.node is None:
+        if flip is None or flip.node is None or is_expected(event.file.syntax, node):
             continue
         seen.add(node)
         argument = node.args[0]

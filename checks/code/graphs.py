@@ -11,6 +11,7 @@ from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import origin, role
 from dldoctor.facts.source.ties import held, in_graph, is_forward, tied, way_back
 from dldoctor.facts.source.values import Collection, Const, Either, Object, Result, Value, ancestry
+from dldoctor.facts.source.versions import is_expected
 
 #: ask the tensor, or each tensor of the list, that they get for its array
 _TO_ARRAY = frozenset(
@@ -194,7 +195,7 @@ def backward_twice(source: SourceTree) -> Iterator[Finding]:
         known = tied(run) if backwards else {}
         trained = {id(each) for step in run.of("step") for each in held(origin(step.value))} if backwards else set()
         for event in backwards:
-            if event.node in seen or event.grad is False:
+            if event.node in seen or event.grad is False or is_expected(event.file.syntax, event.node):
                 continue
             before_it = (b for b in backwards if _comes_before(b, event))
             earlier = next(((b, each) for b in before_it if (each := _shared(b, event, known, trained))), None)

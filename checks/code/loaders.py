@@ -13,6 +13,7 @@ from dldoctor.facts.source.roles import origin, role
 from dldoctor.facts.source.syntax import Syntax, hides_arguments
 from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.values import Class, Const, Object, Result, Value, ancestry
+from dldoctor.facts.source.versions import is_expected
 
 _LOADER = "torch.utils.data.DataLoader"
 _TENSORS = "torch.utils.data.TensorDataset"
@@ -47,7 +48,7 @@ def misplaced_loader_argument(source: SourceTree) -> Iterator[Finding]:
             for slot, given in _given(call):
                 kind = _kind(file.syntax, given)
                 meant = _meant(slot, kind, given)
-                if meant is None:
+                if meant is None or is_expected(file.syntax, call):
                     continue
                 yield Finding(
                     file.place(given),

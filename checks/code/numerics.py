@@ -9,6 +9,7 @@ from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.pictures import number
 from dldoctor.facts.source.reaching import held
 from dldoctor.facts.source.syntax import Syntax, argument
+from dldoctor.facts.source.versions import is_expected
 from dldoctor.facts.source.vocabulary import NO_GRAD
 
 _LOGS = ("torch.log", "torch.log2", "torch.log10")
@@ -172,7 +173,12 @@ def int32_index(source: SourceTree) -> Iterator[Finding]:
                 continue
             index = argument(call, place, "index") or argument(call, None, "indices")
             kind = _narrow(syntax, index) if index is not None else ""
-            if index is not None and kind and not (last in _TAKES_WHOLE and kind == "int32"):
+            if (
+                index is not None
+                and kind
+                and not (last in _TAKES_WHOLE and kind == "int32")
+                and not is_expected(syntax, call)
+            ):
                 yield Finding(
                     file.place(index),
                     "{index} is {kind}, which {call} refuses as an index",

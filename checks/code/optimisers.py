@@ -10,6 +10,7 @@ from dldoctor.facts.source.blocks import conditions, stands_in
 from dldoctor.facts.source.events import Event, Run
 from dldoctor.facts.source.roles import is_optimizer, origin, role
 from dldoctor.facts.source.values import Const, Loop, Object, Parameter, Result, Value, ancestry
+from dldoctor.facts.source.versions import is_expected
 
 #: schedules of transformers, which answer a scheduler
 _GIVES_SCHEDULER = ("transformers.get_", "transformers.optimization.get_", "diffusers.optimization.get_")
@@ -156,6 +157,7 @@ def suspicious_learning_rate(source: SourceTree, *, adam: float = 0.05, sgd: flo
                 node in seen
                 or not isinstance(answer, Object)
                 or event.starred
+                or is_expected(event.file.syntax, node)
                 or not answer.symbol.startswith("torch.")
             ):
                 continue

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source import vocabulary as words
 from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import is_module, origin, role
+from dldoctor.facts.source.roles import blocked, is_module, origin, role
 from dldoctor.facts.source.ties import is_forward, way_back
 from dldoctor.facts.source.values import (
     Class,
@@ -243,3 +243,44 @@ def _has_weights(layer: Object) -> bool:
         "AdaptiveAvgPool2d",
         "LeakyReLU",
     )
+
+
+@check(
+    "SRC036",
+    Severity.ERROR,
+    since="0.1",
+    symptoms=(
+        "element {n} of tensors does not require grad and does not have a grad_fn",
+        "element {n} of variables does not require grad and does not have a grad_fn",
+        "element {n} of variables tuple is volatile",
+    ),
+)
+def no_grad_around_training(source: SourceTree) -> Iterator[Finding]:
+    """The forward of the training step runs where autograd is off.
+
+    No graph is recorded, so `backward()` raises, or nothing is learned where another term of the loss hides it.
+
+    Fix: take the forward out of `no_grad`, or take the decorator off the training function.
+    """
+    seen: set[ast.AST] = set()
+    for event in source.code.events("backward"):
+        found = blocked(event.value)
+        if not found:
+            continue
+        first = found[0]
+        if first.node is None or first.file is None or first.node in seen:
+            continue
+        seen.add(first.node)
+        yield Finding(
+            first.file.place(first.node),
+            "{call} runs without autograd, and its result is back-propagated in line {line}",
+            call=ast.unparse(first.node.func) + "(...)"
+            if isinstance(first.node, ast.Call)
+            else ast.unparse(first.node),
+            line=event.file.place(event.node).line,
+            show=(
+                first.file.frame(first.node, "no graph is recorded here"),
+                event.file.frame(event.node, "nothing to go back through"),
+            ),
+            fix="take this forward out of no_grad, or the decorator off the function",
+        )

@@ -11,6 +11,7 @@ from dldoctor.facts.source.pictures import Picture, number, picture
 from dldoctor.facts.source.reaching import held, reaching
 from dldoctor.facts.source.syntax import Syntax
 from dldoctor.facts.source.text import SourceFile
+from dldoctor.facts.source.versions import is_expected
 
 #: answer a tensor whose axes may lie in another order than they are counted
 _STRIDED = ("permute", "transpose", "expand", "movedim", "moveaxis", "swapaxes", "swapdims", "t", "to", "unfold",
@@ -211,7 +212,7 @@ def view_after_permute(source: SourceTree) -> Iterator[Finding]:
             _, shape = _reshaped(syntax, call)
             assert isinstance(call.func, ast.Attribute)
             turned = _turned(syntax, call.func.value)
-            if not shape or turned is None or not _joins_apart(turned[1], shape):
+            if not shape or turned is None or not _joins_apart(turned[1], shape) or is_expected(syntax, call):
                 continue
             frames = [file.frame(call, "joins axes that lie apart")]
             if turned[0].end_lineno != call.end_lineno:

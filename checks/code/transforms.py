@@ -10,6 +10,7 @@ from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.reaching import last_held
 from dldoctor.facts.source.syntax import Syntax
 from dldoctor.facts.source.text import SourceFile
+from dldoctor.facts.source.versions import is_expected
 
 _V1, _V2 = "torchvision.transforms.", "torchvision.transforms.v2."
 _COMPOSE = (_V1 + "Compose", _V2 + "Compose")
@@ -53,7 +54,7 @@ def misordered_transforms(source: SourceTree) -> Iterator[Finding]:
             continue
         for call in file.syntax.calls(*_COMPOSE):
             steps = last_held(file.syntax, call.args[0]) if len(call.args) == 1 else None
-            if isinstance(steps, (ast.List, ast.Tuple)):
+            if isinstance(steps, (ast.List, ast.Tuple)) and not is_expected(file.syntax, call):
                 yield from _order(file, steps.elts)
         for call in file.syntax.calls("torch.nn.Sequential"):
             if any(_named(file.syntax, each)[0] for each in call.args):

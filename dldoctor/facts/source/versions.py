@@ -25,6 +25,14 @@ _CATCHES = {"AttributeError", "ImportError", "ModuleNotFoundError", "Exception",
 _EXPECTS = re.compile(r"warns|raises|warnings|deprecat", re.IGNORECASE)
 
 
+def is_expected(syntax: Syntax, node: ast.AST) -> bool:
+    """Whether a test says that the code around a node raises: `with pytest.raises(...)`, `self.assertRaises(...)`."""
+    return any(
+        isinstance(each, ast.With) and any("raises" in ast.unparse(item.context_expr).lower() for item in each.items)
+        for each in syntax.around(node)
+    )
+
+
 def version_guarded(syntax: Syntax, node: ast.AST) -> bool:
     """Whether the text around a node tries for an older or newer library: `try`, `hasattr`, a look at the version."""
     if any(_asks(syntax, each) for each in syntax.around(node)):
