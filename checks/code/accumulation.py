@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.blocks import conditions, stands_in
 from dldoctor.facts.source.code import draws_data
-from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import is_optimizer, origin
-from dldoctor.facts.source.values import Const, Object, Result, Value, ancestry
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.roles import is_optimizer, origin
+from dldoctor.facts.source.flow.values import Const, Object, Result, Value, ancestry
 
 _DIVIDES = (
     "operator Div",

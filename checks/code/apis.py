@@ -6,12 +6,12 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
-from dldoctor.facts.source.names import DEPRECATED, DOCUMENTED, GONE
-from dldoctor.facts.source.outdated import Outdated, outdated_names
-from dldoctor.facts.source.outdated_arguments import deprecated_arguments, refused_arguments, styles
+from dldoctor.facts.source.spelling.names import DEPRECATED, DOCUMENTED, GONE
+from dldoctor.facts.source.spelling.outdated import Outdated, outdated_names
+from dldoctor.facts.source.spelling.outdated_arguments import deprecated_arguments, refused_arguments, styles
+from dldoctor.facts.source.spelling.versions import version_guarded
 from dldoctor.facts.source.syntax import argument
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.versions import version_guarded
 
 _LIBRARIES = ("torch", "numpy", "PIL")
 #: Pillow methods that are gone -> what makes their receiver, and what to write

@@ -6,12 +6,12 @@ import ast
 from collections.abc import Callable, Iterator
 
 from dldoctor import Edits, Finding, Severity, SourceTree, check
-from dldoctor.facts.source import vocabulary as words
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.values import Result, Value
 from dldoctor.facts.source.pictures import number, picture
 from dldoctor.facts.source.reaching import reaching
 from dldoctor.facts.source.syntax import Syntax, hides_arguments
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Result, Value
 
 
 def _whole(node: ast.expr) -> bool:

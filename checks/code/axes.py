@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.code import draws_data, enclosing
-from dldoctor.facts.source.events import Event
+from dldoctor.facts.source.flow.events import Event
+from dldoctor.facts.source.flow.roles import origin, role
+from dldoctor.facts.source.flow.values import Const, Either, Object, Result, Value, ancestry
 from dldoctor.facts.source.pictures import number
 from dldoctor.facts.source.reaching import last_held
-from dldoctor.facts.source.roles import origin, role
 from dldoctor.facts.source.syntax import Syntax, argument
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Const, Either, Object, Result, Value, ancestry
 
 _LOSES_AXES = re.compile(r"\.squeeze\(\)|torch\.squeeze\([^,()]*(\(.*\))?\)")
 _ONE_CLASS = re.compile(r"classes=1\b|Linear\([^\n]*\b1\)")

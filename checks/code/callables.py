@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.blocks import innermost_loop, leaves
-from dldoctor.facts.source.events import Event
-from dldoctor.facts.source.roles import origin, role
+from dldoctor.facts.source.flow.events import Event
+from dldoctor.facts.source.flow.roles import origin, role
+from dldoctor.facts.source.flow.values import Object, Value
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Object, Value
 
 #: what is done with a tensor and with nothing that can be called
 _OF_TENSORS = (".backward", ".item", ".detach", ".cpu", ".numpy", ".argmax")

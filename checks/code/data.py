@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
-from dldoctor.facts.source.events import Event
-from dldoctor.facts.source.values import Collection, Either, Object, Result, Value
-from dldoctor.facts.source.versions import is_expected
+from dldoctor.facts.source.flow.events import Event
+from dldoctor.facts.source.flow.values import Collection, Either, Object, Result, Value
+from dldoctor.facts.source.spelling.versions import is_expected
 
 _FROM_ARRAYS = ("torch.from_numpy",)
 _FROM_ANYTHING = (

@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from dldoctor import Edit, Finding, Severity, SourceTree, check
-from dldoctor.facts.source.events import Event
-from dldoctor.facts.source.roles import is_module
+from dldoctor.facts.source.flow.events import Event
+from dldoctor.facts.source.flow.roles import is_module
+from dldoctor.facts.source.flow.values import Const, Object, Result, Value, ancestry
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Const, Object, Result, Value, ancestry
 
 #: the calls of torch.cuda that open the driver, after which the environment is not read again
 _OPENS = tuple(
@@ -78,8 +78,8 @@ def late_cuda_visible_devices(source: SourceTree) -> Iterator[Finding]:
             if touched is not None:
                 yield Finding(
                     file.place(event.node),
-                    "is set after line {line} has opened CUDA, so it does nothing",
-                    line=touched.file.place(touched.node).line,
+                    "is set after CUDA was opened in {opened}, so it does nothing",
+                    opened=touched.file.spot(touched.node),
                     show=(file.frame(event.node, "too late"), touched.file.frame(touched.node, "opens CUDA")),
                     fix="set it in the shell, or above the first import of torch",
                 )

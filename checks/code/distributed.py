@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dldoctor import Edit, Finding, Severity, SourceTree, check
 from dldoctor.facts.source.assigned import assignments
 from dldoctor.facts.source.code import enclosing
-from dldoctor.facts.source.events import Event
+from dldoctor.facts.source.flow.events import Event
+from dldoctor.facts.source.flow.values import Const, Loop, Object, Value, ancestry
 from dldoctor.facts.source.syntax import argument, hides_arguments
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Const, Loop, Object, Value, ancestry
 
 _SAMPLER = "torch.utils.data.DistributedSampler"
 #: these call set_epoch themselves

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.blocks import conditions, innermost_loop, leaves, stands_in
 from dldoctor.facts.source.code import TrainingCode, enclosing
-from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import is_module, knows_modes, origin, role
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.roles import is_module, knows_modes, origin, role
+from dldoctor.facts.source.flow.values import Collection, Const, Loop, Object, Value, ancestry
 from dldoctor.facts.source.syntax import Syntax
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Collection, Const, Loop, Object, Value, ancestry
 
 #: show or hand on a number, and change nothing
 _SHOWS = ("print", "write", "info", "debug", "set_postfix", "set_description", "set_postfix_str", "update", "log")

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.blocks import conditions, leaves, passes, stands_in
-from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import origin, role
-from dldoctor.facts.source.ties import held, in_graph, is_forward, tied, way_back
-from dldoctor.facts.source.values import Collection, Const, Either, Object, Result, Value, ancestry
-from dldoctor.facts.source.versions import is_expected
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.roles import origin, role
+from dldoctor.facts.source.flow.ties import held, in_graph, is_forward, tied, way_back
+from dldoctor.facts.source.flow.values import Collection, Const, Either, Object, Result, Value, ancestry
+from dldoctor.facts.source.spelling.versions import is_expected
 
 #: ask the tensor, or each tensor of the list, that they get for its array
 _TO_ARRAY = frozenset(

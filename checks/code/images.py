@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.pictures import Picture, number, picture
 from dldoctor.facts.source.reaching import held, last_held
+from dldoctor.facts.source.spelling.versions import is_expected
 from dldoctor.facts.source.syntax import Syntax, argument
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.versions import is_expected
 
 
 @check(

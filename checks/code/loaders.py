@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 from dldoctor import Edits, Finding, Severity, SourceTree, check
 from dldoctor.facts.source.code import enclosing
+from dldoctor.facts.source.flow.roles import origin, role
+from dldoctor.facts.source.flow.values import Class, Const, Object, Result, Value, ancestry
 from dldoctor.facts.source.reaching import held
-from dldoctor.facts.source.roles import origin, role
+from dldoctor.facts.source.spelling.versions import is_expected
 from dldoctor.facts.source.syntax import Syntax, hides_arguments
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Class, Const, Object, Result, Value, ancestry
-from dldoctor.facts.source.versions import is_expected
 
 _LOADER = "torch.utils.data.DataLoader"
 _TENSORS = "torch.utils.data.TensorDataset"

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from dldoctor import Edits, Finding, Severity, SourceTree, check
 from dldoctor.facts.source.code import draws_data, enclosing
-from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import has_graph, is_optimizer, knows_modes, may_be_network, origin, role
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.roles import has_graph, is_optimizer, knows_modes, may_be_network, origin, role
+from dldoctor.facts.source.flow.values import Collection, Either, Loop, Object, Result, Value, ancestry
 from dldoctor.facts.source.uses import asked_for_losses, only_as_number, receivers_of
-from dldoctor.facts.source.values import Collection, Either, Loop, Object, Result, Value, ancestry
 
 
 @check(

@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from dldoctor import Edit, Finding, Severity, SourceTree, check
-from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.events import Event
-from dldoctor.facts.source.roles import origin
-from dldoctor.facts.source.values import Either, Object, Result, Value
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.events import Event
+from dldoctor.facts.source.flow.roles import origin
+from dldoctor.facts.source.flow.values import Either, Object, Result, Value
 
 _CROSS_ENTROPY = (
     "torch.nn.functional.cross_entropy",

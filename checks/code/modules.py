@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dldoctor import Edit, Finding, Severity, SourceTree, check
 from dldoctor.facts.source.assigned import assignments
 from dldoctor.facts.source.classes import is_module, lineage, makes_module, methods, own_attribute, receiver
-from dldoctor.facts.source.respelling import spelled
+from dldoctor.facts.source.spelling.respelling import spelled
 from dldoctor.facts.source.syntax import Syntax
 from dldoctor.facts.source.text import SourceFile
 

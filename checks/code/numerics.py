@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
+from dldoctor.facts.source.flow.vocabulary import NO_GRAD
 from dldoctor.facts.source.pictures import number
 from dldoctor.facts.source.reaching import held
+from dldoctor.facts.source.spelling.versions import is_expected
 from dldoctor.facts.source.syntax import Syntax, argument
-from dldoctor.facts.source.versions import is_expected
-from dldoctor.facts.source.vocabulary import NO_GRAD
 
 _LOGS = ("torch.log", "torch.log2", "torch.log10")
 _SOFTMAX = ("torch.softmax", "torch.nn.functional.softmax")

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from dldoctor import Edit, Edits, Finding, Severity, SourceTree, check
 from dldoctor.facts.source.blocks import conditions, stands_in
-from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import is_optimizer, origin, role
-from dldoctor.facts.source.values import Const, Loop, Object, Parameter, Result, Value, ancestry
-from dldoctor.facts.source.versions import is_expected
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.roles import is_optimizer, origin, role
+from dldoctor.facts.source.flow.values import Const, Loop, Object, Parameter, Result, Value, ancestry
+from dldoctor.facts.source.spelling.versions import is_expected
 
 #: schedules of transformers, which answer a scheduler
 _GIVES_SCHEDULER = ("transformers.get_", "transformers.optimization.get_", "diffusers.optimization.get_")

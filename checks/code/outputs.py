@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
-from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import is_module, origin, role
-from dldoctor.facts.source.values import Class, Const, Either, Object, Result, Symbol, Value, ancestry
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.roles import is_module, origin, role
+from dldoctor.facts.source.flow.values import Class, Const, Either, Object, Result, Symbol, Value, ancestry
 
 #: take logits, which are to be negative as well
 _OF_LOGITS = frozenset(

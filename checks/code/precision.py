@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.blocks import exclusive
 from dldoctor.facts.source.code import enclosing
-from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import is_optimizer, origin
-from dldoctor.facts.source.values import Const, Loop, Object, Parameter, Result, Value, ancestry
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.roles import is_optimizer, origin
+from dldoctor.facts.source.flow.values import Const, Loop, Object, Parameter, Result, Value, ancestry
 
 _CLIPS = (
     "torch.nn.utils.clip_grad_norm_",

@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
-from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import blocked, is_module, origin, role
-from dldoctor.facts.source.ties import is_forward, way_back
-from dldoctor.facts.source.values import (
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.roles import blocked, is_module, origin, role
+from dldoctor.facts.source.flow.ties import is_forward, way_back
+from dldoctor.facts.source.flow.values import (
     Class,
     Collection,
     Const,
@@ -273,11 +273,11 @@ def no_grad_around_training(source: SourceTree) -> Iterator[Finding]:
         seen.add(first.node)
         yield Finding(
             first.file.place(first.node),
-            "{call} runs without autograd, and its result is back-propagated in line {line}",
+            "{call} runs without autograd, and its result is back-propagated in {back}",
             call=ast.unparse(first.node.func) + "(...)"
             if isinstance(first.node, ast.Call)
             else ast.unparse(first.node),
-            line=event.file.place(event.node).line,
+            back=event.file.spot(event.node),
             show=(
                 first.file.frame(first.node, "no graph is recorded here"),
                 event.file.frame(event.node, "nothing to go back through"),

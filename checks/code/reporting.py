@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.blocks import conditions, innermost_loop, stands_in
 from dldoctor.facts.source.code import draws_data
-from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import origin, role
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.roles import origin, role
+from dldoctor.facts.source.flow.values import Const, Loop, Object, Symbol, ancestry
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Const, Loop, Object, Symbol, ancestry
 
 _READS = re.compile(r"\.item\(\)|\.backward\(")
 _BY_LENGTH = re.compile(r"/\s*len\(")

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.assigned import assignments, without_moves
 from dldoctor.facts.source.classes import makes_module
-from dldoctor.facts.source.roles import is_module, origin
+from dldoctor.facts.source.flow.roles import is_module, origin
+from dldoctor.facts.source.flow.values import Collection, Object, Result, Value, ancestry
 from dldoctor.facts.source.syntax import argument
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Collection, Object, Result, Value, ancestry
 
 _NETWORKS = re.compile(
     r"torchvision\.models\.(?:\w+\.)?[a-z]\w+|timm\.create_model|torch\.nn\.Sequential|torch\.hub\.load|"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from dldoctor import Edit, Finding, Severity, SourceTree, check
-from dldoctor.facts.source.respelling import import_line
+from dldoctor.facts.source.spelling.respelling import import_line
 from dldoctor.facts.source.syntax import argument
 from dldoctor.facts.source.text import SourceFile
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dldoctor import Edit, Edits, Finding, Severity, SourceTree, check
 from dldoctor.facts.source.pictures import Picture, number, picture
 from dldoctor.facts.source.reaching import held, reaching
+from dldoctor.facts.source.spelling.versions import is_expected
 from dldoctor.facts.source.syntax import Syntax
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.versions import is_expected
 
 #: answer a tensor whose axes may lie in another order than they are counted
 _STRIDED = ("permute", "transpose", "expand", "movedim", "moveaxis", "swapaxes", "swapdims", "t", "to", "unfold",

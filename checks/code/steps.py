@@ -6,13 +6,13 @@ import ast
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
-from dldoctor.facts.source import vocabulary as words
 from dldoctor.facts.source.blocks import conditions, innermost_loop, stands_in
 from dldoctor.facts.source.code import TrainingCode
-from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import is_module, origin
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.roles import is_module, origin
+from dldoctor.facts.source.flow.values import Loop, Result, Value, ancestry
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Loop, Result, Value, ancestry
 
 _EMPTIES = ("torch.cuda.empty_cache", "torch.cuda.memory.empty_cache", "torch.accelerator.empty_cache")
 

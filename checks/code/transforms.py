@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from dldoctor import Finding, Severity, SourceTree, check
 from dldoctor.facts.source.reaching import last_held
+from dldoctor.facts.source.spelling.versions import is_expected
 from dldoctor.facts.source.syntax import Syntax
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.versions import is_expected
 
 _V1, _V2 = "torchvision.transforms.", "torchvision.transforms.v2."
 _COMPOSE = (_V1 + "Compose", _V2 + "Compose")

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from dldoctor import Edit, Finding, Severity, SourceTree, check
 from dldoctor.facts.source.classes import own_attribute, receiver
-from dldoctor.facts.source.respelling import spelled
+from dldoctor.facts.source.spelling.respelling import spelled
+from dldoctor.facts.source.spelling.versions import version_guarded
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.versions import version_guarded
 
 #: methods that are called for what they do
 _DOES = {

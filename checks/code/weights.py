@@ -6,13 +6,12 @@ import ast
 from collections.abc import Iterator
 
 from dldoctor import Finding, Severity, SourceTree, check
-from dldoctor.facts.source import vocabulary as words
 from dldoctor.facts.source.code import enclosing
-from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.roles import is_drawn, is_module, is_optimizer, origin, role
-from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.ties import held
-from dldoctor.facts.source.values import (
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.roles import is_drawn, is_module, is_optimizer, origin, role
+from dldoctor.facts.source.flow.ties import held
+from dldoctor.facts.source.flow.values import (
     Collection,
     Const,
     Either,
@@ -24,6 +23,7 @@ from dldoctor.facts.source.values import (
     Value,
     ancestry,
 )
+from dldoctor.facts.source.text import SourceFile
 
 #: take a network apart into other parameters
 _SHARDS = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dldoctor.facts.source.names import DEPRECATED, DOCUMENTED, GONE, OldName
+from dldoctor.facts.source.spelling.names import DEPRECATED, DOCUMENTED, GONE, OldName
 from dldoctor.facts.source.text import SourceFile
 from dldoctor.facts.source.tree import SourceTree
 from dldoctor.finding import Edits, Finding

@@ -7,12 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from dldoctor.facts.source.events import Event, Run
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.reader import Reader
+from dldoctor.facts.source.flow.roles import is_module, role
+from dldoctor.facts.source.flow.values import Class, Function, Loop, Object, Result, Scope, ancestry
 from dldoctor.facts.source.project import Project
-from dldoctor.facts.source.reader import Reader
-from dldoctor.facts.source.roles import is_module, role
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Class, Function, Loop, Object, Result, Scope, ancestry
 
 #: statements that may be read for a file, and for each of its lines, before functions are read but once per entry;
 #: twice as many end the reading. First for a file that trains, then for one that only has some of the words

@@ -3,11 +3,11 @@
 import pytest
 
 from dldoctor.facts.source.code import TrainingCode
-from dldoctor.facts.source.events import Event
+from dldoctor.facts.source.flow.events import Event
+from dldoctor.facts.source.flow.roles import blocked, has_graph, is_optimizer, knows_modes, origin, role
+from dldoctor.facts.source.flow.values import Either, Object
 from dldoctor.facts.source.project import Project
-from dldoctor.facts.source.roles import blocked, has_graph, is_optimizer, knows_modes, origin, role
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Either, Object
 
 
 def read(text: str, **others: str) -> TrainingCode:

@@ -1,10 +1,10 @@
 """Which values surely are inside a graph, and what functions answer that are not read again."""
 
 from dldoctor.facts.source.code import TrainingCode
-from dldoctor.facts.source.events import Event, Run
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.ties import in_graph, tied, way_back
 from dldoctor.facts.source.project import Project
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.ties import in_graph, tied, way_back
 
 
 def last_run(text: str) -> Run:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.events import Event, Run
-from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import (
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.events import Event, Run
+from dldoctor.facts.source.flow.values import (
     Const,
     Function,
     Grad,
@@ -17,6 +16,7 @@ from dldoctor.facts.source.values import (
     Scope,
     Value,
 )
+from dldoctor.facts.source.text import SourceFile
 
 
 class State:

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.events import Event
-from dldoctor.facts.source.methods import Methods
-from dldoctor.facts.source.roles import is_module, origin, role
-from dldoctor.facts.source.values import (
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.events import Event
+from dldoctor.facts.source.flow.methods import Methods
+from dldoctor.facts.source.flow.roles import is_module, origin, role
+from dldoctor.facts.source.flow.values import (
     Class,
     Collection,
     Const,

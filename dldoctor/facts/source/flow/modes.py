@@ -6,10 +6,10 @@ import ast
 import re
 from typing import Any
 
-from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.expressions import Expressions
-from dldoctor.facts.source.roles import is_module, origin
-from dldoctor.facts.source.values import Class, Collection, Const, Either, Object, Parameter, Result, Symbol, Value
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.expressions import Expressions
+from dldoctor.facts.source.flow.roles import is_module, origin
+from dldoctor.facts.source.flow.values import Class, Collection, Const, Either, Object, Parameter, Result, Symbol, Value
 
 #: hand on what they get, so that a backward through them is one through that
 _ALONG = (".scale", ".mean", ".sum", ".div", ".mul", ".squeeze", "part", ".div_", ".to", ".float")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.events import Run
-from dldoctor.facts.source.roles import has_graph, is_module, origin
-from dldoctor.facts.source.values import Collection, Either, Object, Parameter, Result, Value, ancestry
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.events import Run
+from dldoctor.facts.source.flow.roles import has_graph, is_module, origin
+from dldoctor.facts.source.flow.values import Collection, Either, Object, Parameter, Result, Value, ancestry
 
 _UNKNOWN = ("call", "unknown")
 

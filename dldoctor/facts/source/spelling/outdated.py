@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dldoctor.facts.source.names import OldName
-from dldoctor.facts.source.respelling import name_uses, reimported, spelled
+from dldoctor.facts.source.spelling.names import OldName
+from dldoctor.facts.source.spelling.respelling import name_uses, reimported, spelled
+from dldoctor.facts.source.spelling.versions import version_guarded
 from dldoctor.facts.source.syntax import canonical
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.versions import version_guarded
 from dldoctor.finding import Edit
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from dldoctor.facts.source.roles import role
-from dldoctor.facts.source.state import State
-from dldoctor.facts.source.values import (
+from dldoctor.facts.source.flow.roles import role
+from dldoctor.facts.source.flow.state import State
+from dldoctor.facts.source.flow.values import (
     Collection,
     Const,
     Either,

@@ -12,12 +12,10 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.definitions import Definitions
-from dldoctor.facts.source.events import Run
-from dldoctor.facts.source.project import Project
-from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import (
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.definitions import Definitions
+from dldoctor.facts.source.flow.events import Run
+from dldoctor.facts.source.flow.values import (
     Collection,
     Const,
     Function,
@@ -28,6 +26,8 @@ from dldoctor.facts.source.values import (
     Value,
     either,
 )
+from dldoctor.facts.source.project import Project
+from dldoctor.facts.source.text import SourceFile
 
 #: statements that one entry may take, calls included; beyond it calls are opaque
 _BUDGET = 40_000

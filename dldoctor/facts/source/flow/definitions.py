@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from dldoctor.facts.source.calls import Calls
+from dldoctor.facts.source.flow.calls import Calls
+from dldoctor.facts.source.flow.values import Class, Function, Namespace, Parameter, Scope, Symbol, Value
 from dldoctor.facts.source.project import Project
-from dldoctor.facts.source.values import Class, Function, Namespace, Parameter, Scope, Symbol, Value
 
 
 class Definitions(Calls):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 
-from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.outside import Outside
-from dldoctor.facts.source.roles import is_module, origin, role
-from dldoctor.facts.source.values import (
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.outside import Outside
+from dldoctor.facts.source.flow.roles import is_module, origin, role
+from dldoctor.facts.source.flow.values import (
     Class,
     Collection,
     Const,

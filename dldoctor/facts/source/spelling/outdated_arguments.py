@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from dldoctor.facts.source.outdated import Outdated
-from dldoctor.facts.source.respelling import spelled
+from dldoctor.facts.source.spelling.outdated import Outdated
+from dldoctor.facts.source.spelling.respelling import spelled
+from dldoctor.facts.source.spelling.versions import version_guarded
 from dldoctor.facts.source.syntax import argument, hides_arguments
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.versions import version_guarded
 from dldoctor.finding import Edit
 
 #: (function, argument) -> the name that the argument has today

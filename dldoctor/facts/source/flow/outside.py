@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 
-from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.modes import Modes
-from dldoctor.facts.source.roles import origin
-from dldoctor.facts.source.values import Collection, Const, Object, Parameter, Result, Symbol, Value
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.modes import Modes
+from dldoctor.facts.source.flow.roles import origin
+from dldoctor.facts.source.flow.values import Collection, Const, Object, Parameter, Result, Symbol, Value
 
 _KEEPS_VALUES = frozenset(
     (

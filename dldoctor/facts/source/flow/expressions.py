@@ -7,10 +7,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from dldoctor.facts.source import vocabulary as words
-from dldoctor.facts.source.roles import may_be_network, origin, role
-from dldoctor.facts.source.several import Several
-from dldoctor.facts.source.values import (
+from dldoctor.facts.source.flow import vocabulary as words
+from dldoctor.facts.source.flow.roles import may_be_network, origin, role
+from dldoctor.facts.source.flow.several import Several
+from dldoctor.facts.source.flow.values import (
     Class,
     Collection,
     Const,

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dldoctor.facts.source.flow.values import Collection, Function, Grad, Loop, Value
 from dldoctor.facts.source.text import SourceFile
-from dldoctor.facts.source.values import Collection, Function, Grad, Loop, Value
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,1 @@
+"""Names and arguments as the packages of the field spell them today, and spelled before."""
