@@ -33,12 +33,14 @@ def sampler_without_set_epoch(source: SourceTree) -> Iterator[Finding]:
         return
     seen: set[ast.AST] = set()
     for event in source.code.events("backward"):
-        if "set_epoch" in event.file.text or _FRAMEWORKS.search(event.file.text):
+        if "set_epoch" in event.file.text:
             continue
         loops = list(enclosing(event.loop))
         for inner, outer in itertools.pairwise(loops):
             sampler = _shuffling(inner)
             if sampler is None or sampler.node is None or sampler.node in seen or not isinstance(outer.node, ast.For):
+                continue
+            if _FRAMEWORKS.search(event.file.text):
                 continue
             if sampler.file is None or sampler.file is not event.file:
                 continue  # whoever made it may tell it

@@ -38,6 +38,8 @@ _LOOKS = {
 }
 #: methods with which a class hands out, moves or stores its layers itself
 _BY_HAND = re.compile(r"param|^(?:to|cuda|cpu|_apply|state_dict)$")
+#: an attribute is made a list, a dict or a tuple
+_PLAIN = re.compile(r"\w\.\w+\s*(?::[^=\n]+)?=\s*(?:\(|\[|\{|list\(|dict\(|tuple\()")
 _REGISTERS = re.compile(r"add_module|register_module|register_parameter|setattr\(|__setattr__|_modules\b|_parameters\b")
 
 
@@ -55,7 +57,9 @@ def unregistered_layers(source: SourceTree) -> Iterator[Finding]:
             continue
         for made in file.syntax.of(ast.ClassDef):
             start = next((each for each in methods(made) if each.name == "__init__"), None)
-            if start is not None and is_module(file.syntax, made):
+            if start is None or not _PLAIN.search(file.whole_lines(start)):
+                continue
+            if is_module(file.syntax, made):
                 yield from _unregistered(file, made, start)
 
 

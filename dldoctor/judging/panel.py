@@ -32,18 +32,25 @@ class Panel:
     def judge(self, part: DividedFact) -> list[Verdict]:
         """What every check that has something to say says of one part. Never raises for a check's sake."""
         found: list[Verdict] = []
-        for check in self.checks:
+        waiting = list(reversed(self.checks))
+        while waiting:
             try:
-                with time_limit(CHECK_LIMIT):
-                    findings = tuple(check.function(part, **self.settings.get(check.code, {})))
-                for finding in findings:
-                    validate(check, finding)
+                with time_limit(CHECK_LIMIT):  # for all at once: a clock for each would take longer than most checks
+                    self._judge(part, waiting, found)
             except Exception as error:
-                found.append(Verdict(check.code, error=describe(error)))
-                continue
+                found.append(Verdict(waiting.pop().code, error=describe(error)))
+        return found
+
+    def _judge(self, part: DividedFact, waiting: list[Check], found: list[Verdict]) -> None:
+        """Run the checks from the last to the first; the one that raises stays the last."""
+        while waiting:
+            check = waiting[-1]
+            findings = tuple(check.function(part, **self.settings.get(check.code, {})))
+            for finding in findings:
+                validate(check, finding)
             if findings:
                 found.append(Verdict(check.code, findings))
-        return found
+            waiting.pop()
 
     @functools.cached_property
     def key(self) -> str:
