@@ -52,7 +52,11 @@ def unsafe_load(source: SourceTree) -> Iterator[Finding]:
                 file.place(call),
                 "runs whatever code the file holds",
                 show=file.frame(allowed, "reads any pickle"),
-                fix=file.fix("write weights_only=True", [file.replace(allowed, "True")], safe=False),
+                fix=file.fix(
+                    "write weights_only=True, and name what it then refuses to torch.serialization.add_safe_globals",
+                    [file.replace(allowed, "True")],
+                    safe=False,
+                ),
             )
 
 
