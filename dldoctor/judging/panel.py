@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,10 +55,11 @@ class Panel:
 
     @functools.cached_property
     def key(self) -> str:
-        """Differs when the checks, their settings, or the code behind them and the facts do."""
+        """Differs when the checks, their settings, the code behind them and the facts, or Python's own grammar do."""
         import xxhash
 
         digest = xxhash.xxh3_128(json.dumps(self._asked(), sort_keys=True, default=str).encode())
+        digest.update(sys.version.encode())
         package = Path(__file__).resolve().parents[1]
         own = {*package.glob("*.py"), *package.glob("judging/*.py"), *_beside(inspect.getfile(self.kind))}
         for check in self.checks:
